@@ -1,0 +1,270 @@
+// The connection table: every connection of this unit, found from either direction.
+//
+//   index                          slots (64 bytes each)          IPv6 addresses (64 bytes each)
+//   +-------------------------+    +---------------------+        +-----------------------------+
+//   | bucket: 8 x (16-bit tag,|--->| Connection          |------->| client, virtual, member,    |
+//   |   31-bit slot, direction)|    |                     |  IPv6  | SNAT address                |
+//   +-------------------------+    +---------------------+  only  +-----------------------------+
+//
+// A connection stands in the index twice: under the flow its client sends and under the flow its
+// member sends. A flow has two possible buckets and no more, so a lookup reads at most two cache
+// lines of index however full the table is. The index has four places per slot (32 bytes for the
+// two that a connection uses), so at the last free slot it is half full and both buckets of a flow
+// are practically never full; if they are, the open is refused as kFull.
+//
+// Threads: any worker and the JavaScript thread ("participants"). Lookups take no lock and never wait.
+// Writers lock the buckets of the flows they change. A freed slot is reused only after every participant
+// has passed a quiescent point (end of its burst), so a Connection* stays readable until the caller's next
+// quiesce(). What of a Connection can change is atomic; the rest is written before it is published.
+//
+// Memory is reserved and touched at start (huge pages when there are any); nothing grows later.
+// IPv6 address blocks are reserved in address space for every slot and touched as they are used.
+//
+// Connections are opened and closed through connection_close.h, which keeps the counts, the SNAT ports
+// and the mirror in step; this table knows of none of them but the pending mark.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "clock.h"
+#include "counters.h"
+#include "tcp_state.h"
+#include "wire/big_endian.h"
+
+namespace tandem {
+
+// A flow as a packet shows it: source and destination, ports, protocol. IPv4 uses words[0] and
+// words[4]; IPv6 uses all five. Addresses and ports lie in network byte order.
+struct FlowKey {
+  // [0] IPv4: source | destination << 32. IPv6: source, octets 0..7; [1] its octets 8..15.
+  // [2], [3] IPv6: destination. [4] source port | destination port << 16 | protocol << 32 | family << 40
+  uint64_t words[5];
+
+  static FlowKey v4(wire::be32 source, wire::be32 destination, wire::be16 source_port, wire::be16 destination_port,
+                    uint8_t protocol);
+  static FlowKey v6(const uint8_t source[16], const uint8_t destination[16], wire::be16 source_port,
+                    wire::be16 destination_port, uint8_t protocol);
+  bool is_v6() const { return (words[4] >> 40 & 0xff) == 6; }
+  friend bool operator==(const FlowKey&, const FlowKey&) = default;
+};
+
+enum class Direction : uint8_t { kFromClient = 0, kFromServer = 1 };
+
+struct Ipv6Addresses {
+  uint8_t client[16];
+  uint8_t virtual_address[16];
+  uint8_t member[16];
+  uint8_t snat[16];
+};
+static_assert(sizeof(Ipv6Addresses) == 64);
+
+// The way back to a client: MAC address, device and 802.1Q tag in one word, so that it changes whole.
+//   bits 0..47 MAC address (octet 0 lowest), 48..51 device, 52..63 VLAN id (0: untagged)
+using LastHop = uint64_t;
+
+// Bits of Connection::control.
+//   0..4   TcpState (of UDP: kEstablished after a reply, kSynSent before)
+//   5..6   pending: what the peer has still to be told (see mirror.h)
+//   7      kFromPeer: applied from a record, not opened here
+//   8      kDead: closed; stays until its close is taken, and is found by nobody
+//   9      kNoSnat: the member sees the client's own address
+//   10     kAnnounced: the peer knows it (it was told, or it told us), so its close must be told too
+//   11..13 the table's own
+struct Control {
+  static constexpr uint32_t kStateMask = 0x1f;
+  static constexpr uint32_t kPendingQueued = 1u << 5;    // in a worker's pending ring
+  static constexpr uint32_t kPendingDeferred = 1u << 6;  // ring was full: the sweep queues it
+  static constexpr uint32_t kPendingMask = kPendingQueued | kPendingDeferred;
+  static constexpr uint32_t kFromPeer = 1u << 7;
+  static constexpr uint32_t kDead = 1u << 8;
+  static constexpr uint32_t kNoSnat = 1u << 9;
+  static constexpr uint32_t kAnnounced = 1u << 10;
+  static constexpr uint32_t kOccupied = 1u << 11;  // the slot holds a connection, open or dead
+  static constexpr uint32_t kUnlinked = 1u << 12;  // dead, and out of the index
+  static constexpr uint32_t kWaiting = 1u << 13;   // dead, and counted by waiting()
+};
+
+struct alignas(64) Connection {
+  // Identity: constant from publication to reuse. For IPv6 `client` holds the number of the
+  // Ipv6Addresses block and the other three addresses are unused.
+  wire::be32 client;
+  wire::be32 virtual_address;
+  wire::be32 member;
+  wire::be32 snat;
+  wire::be16 client_port;
+  wire::be16 virtual_port;
+  wire::be16 member_port;
+  wire::be16 snat_port;     // the client's port when kNoSnat
+  uint16_t virtual_server;  // id, see runtime.h
+  uint16_t endpoint;        // id of the member, see runtime.h
+  uint8_t protocol;         // IANA protocol number
+  uint8_t family;           // 4 or 6
+  uint8_t group;            // index of its traffic group
+  uint8_t generation;       // of the bulk that last announced it (standby only)
+  std::atomic<uint64_t> last_hop;
+  std::atomic<uint32_t> last_seen;  // Deciseconds
+  std::atomic<uint32_t> control;
+  std::atomic<uint32_t> sequence;     // of the record last sent or applied
+  std::atomic<uint16_t> term;         // of the group when that record was made
+  std::atomic<uint16_t> incarnation;  // raised when a SYN opens a closing tuple anew
+  uint32_t link;                      // free list, limbo list
+  std::atomic<uint32_t> packets;      // both directions, wraps
+
+  TcpState state() const {
+    return static_cast<TcpState>(control.load(std::memory_order_relaxed) & Control::kStateMask);
+  }
+};
+static_assert(sizeof(Connection) == 64);
+
+struct Found {
+  Connection* connection;  // nullptr: no such flow
+  Direction direction;
+};
+
+// Everything a new connection starts with; the table copies it into a slot.
+struct NewConnection {
+  uint8_t family;
+  uint8_t protocol;
+  uint8_t group;
+  bool no_snat;
+  bool from_peer;
+  uint8_t client[16];  // IPv4: the first four octets
+  uint8_t virtual_address[16];
+  uint8_t member[16];
+  uint8_t snat[16];
+  wire::be16 client_port;
+  wire::be16 virtual_port;
+  wire::be16 member_port;
+  wire::be16 snat_port;
+  uint16_t virtual_server;
+  uint16_t endpoint;
+  uint16_t incarnation;  // 0: the table picks one; a SYN on a closing tuple gives the old one's plus 1
+  uint16_t term;
+  uint32_t sequence;
+  uint8_t generation;
+  TcpState state;
+  LastHop last_hop;
+};
+
+enum class OpenStatus : uint8_t { kOpened, kClientFlowTaken, kServerFlowTaken, kFull };
+
+// One per thread that touches the table.
+using Participant = size_t;
+
+class ConnTable {
+ public:
+  struct Size {
+    size_t connections;   // rounded up to a multiple of 64
+    size_t participants;  // at most kWorkersMax + 1
+  };
+
+  ConnTable() = default;
+  ConnTable(const ConnTable&) = delete;
+  ConnTable& operator=(const ConnTable&) = delete;
+  ~ConnTable();
+
+  // Once, before any thread. False: the memory is not to be had (errno says why).
+  bool reserve(const Size& size);
+
+  // ---- lookup; a burst calls hash and prefetch_bucket for all, then prefetch_slot for all, then find
+  uint64_t hash(const FlowKey& flow) const;
+  void prefetch_bucket(uint64_t hash) const;
+  void prefetch_slot(uint64_t hash) const;
+  Found find(const FlowKey& flow, uint64_t hash) const;
+
+  // The two flows of a connection.
+  FlowKey flow(const Connection& connection, Direction direction) const;
+  const Ipv6Addresses& ipv6(const Connection& connection) const;
+
+  // ---- change
+  // Publishes a connection under both flows, or neither. A dead connection in the way is no conflict.
+  OpenStatus open(Participant who, const NewConnection& fresh, Nanos now, Connection** opened);
+  // Takes the connection out of the index; nobody finds it afterwards. Its slot is reused after a grace
+  // period, and what was pending on it is forgotten. Once per connection: false if another thread closed
+  // it first.
+  bool close(Participant who, Connection& connection);
+  // The same, but if the peer knows the connection its slot waits, pending, until the close is taken. At most
+  // an eighth of the slots wait; beyond, the close is forgotten and counted (lost_closes).
+  enum class CloseStatus : uint8_t {
+    kAlready,   // another thread closed it first
+    kClosed,    // nobody to tell
+    kWaits,     // was pending already, and is in somebody's ring or deferred
+    kWaitsNew,  // now marked kPendingQueued: the caller puts it in its ring
+  };
+  CloseStatus close_untold(Participant who, Connection& connection);
+  // Marks a quiescent point: the caller holds no Connection* any more.
+  void quiesce(Participant who);
+  // Before a thread blocks, and after: a blocked participant delays nobody. Participants start offline;
+  // both may be called twice.
+  void offline(Participant who);
+  void online(Participant who);
+  bool is_online(Participant who) const;
+
+  // ---- walking; `slot` runs over [0, slots()), or over [0, slots_touched()): no later one was ever used
+  size_t slots() const;
+  size_t slots_touched() const;
+  // nullptr if the slot holds no connection. A dead one still waiting for its close to be taken is given.
+  Connection* at(size_t slot);
+  size_t slot_of(const Connection& connection) const;
+  void prefetch(size_t slot) const;
+  // Gives a dead slot whose pending mark is gone back to the free slots; does nothing to any other, so it
+  // may be called by whoever meets one.
+  void recycle(Participant who, Connection& connection);
+
+  size_t used() const;           // connections open now
+  size_t waiting() const;        // dead slots whose close has not been taken
+  uint64_t lost_closes() const;  // closes that the peer will not be told, since start
+  size_t bytes() const;          // all memory touched at start, index included
+
+ private:
+  CloseStatus close(Participant who, Connection& connection, bool tell);
+
+  struct Impl;
+  Impl* impl_ = nullptr;
+};
+
+// While one lives, its thread may hold Connection pointers. For threads that come and go, as the JavaScript
+// thread does; nests. A worker instead stays online and calls quiesce() after each burst.
+class TableVisit {
+ public:
+  TableVisit(ConnTable& table, Participant who) : table_(table), who_(who), entered_(!table.is_online(who)) {
+    if (entered_) table_.online(who_);
+  }
+  ~TableVisit() {
+    if (entered_) table_.offline(who_);
+  }
+  TableVisit(const TableVisit&) = delete;
+  TableVisit& operator=(const TableVisit&) = delete;
+
+ private:
+  ConnTable& table_;
+  Participant who_;
+  bool entered_;
+};
+
+inline FlowKey FlowKey::v4(wire::be32 source, wire::be32 destination, wire::be16 source_port,
+                           wire::be16 destination_port, uint8_t protocol) {
+  FlowKey key{};
+  std::memcpy(&key.words[0], &source, 4);
+  std::memcpy(reinterpret_cast<uint8_t*>(&key.words[0]) + 4, &destination, 4);
+  std::memcpy(&key.words[4], &source_port, 2);
+  std::memcpy(reinterpret_cast<uint8_t*>(&key.words[4]) + 2, &destination_port, 2);
+  key.words[4] |= uint64_t{protocol} << 32 | uint64_t{4} << 40;
+  return key;
+}
+
+inline FlowKey FlowKey::v6(const uint8_t source[16], const uint8_t destination[16], wire::be16 source_port,
+                           wire::be16 destination_port, uint8_t protocol) {
+  FlowKey key{};
+  std::memcpy(&key.words[0], source, 16);
+  std::memcpy(&key.words[2], destination, 16);
+  std::memcpy(&key.words[4], &source_port, 2);
+  std::memcpy(reinterpret_cast<uint8_t*>(&key.words[4]) + 2, &destination_port, 2);
+  key.words[4] |= uint64_t{protocol} << 32 | uint64_t{6} << 40;
+  return key;
+}
+
+}  // namespace tandem

@@ -1,0 +1,144 @@
+#include "connect.h"
+
+#include <cstring>
+
+#include "connection_close.h"
+#include "rewrite.h"
+#include "scheduler.h"
+#include "wire/headers.h"
+
+namespace tandem {
+namespace {
+
+constexpr auto relaxed = std::memory_order_relaxed;
+
+// What the packet says of its connection; member and SNAT are still open.
+NewConnection describe(const Frame& frame, const wire::Packet& packet, const Opening& opening) {
+  NewConnection fresh = {};
+  fresh.family = packet.family;
+  fresh.protocol = packet.protocol;
+  fresh.group = opening.server->group;
+  fresh.no_snat = !opening.server->snat;
+  if (packet.family == 4) {
+    const auto& ip = wire::header_in<wire::Ipv4Header>(frame.data, packet.network);
+    std::memcpy(fresh.client, ip.source, sizeof ip.source);
+    std::memcpy(fresh.virtual_address, ip.destination, sizeof ip.destination);
+  } else {
+    const auto& ip = wire::header_in<wire::Ipv6Header>(frame.data, packet.network);
+    std::memcpy(fresh.client, ip.source, sizeof ip.source);
+    std::memcpy(fresh.virtual_address, ip.destination, sizeof ip.destination);
+  }
+  // TCP and UDP begin alike.
+  const auto& ports = wire::header_in<wire::UdpHeader>(frame.data, packet.transport);
+  fresh.client_port = ports.source_port;
+  fresh.virtual_port = ports.destination_port;
+  fresh.virtual_server = opening.server->id;
+  fresh.incarnation = opening.incarnation;
+  fresh.state = opening.state;
+  fresh.last_hop = last_hop_of(frame, packet);
+  return fresh;
+}
+
+Drop drop_of(OpenStatus status) { return status == OpenStatus::kFull ? Drop::kTableFull : Drop::kFlowTaken; }
+
+ConnectionBooks books_of(const ForwardContext& context) {
+  return {context.table, context.runtime, context.snat_ports, context.mirror};
+}
+
+void count_mark(const ForwardContext& context, MirrorSource::Marked marked) {
+  switch (marked) {
+    case MirrorSource::Marked::kNo: return;
+    case MirrorSource::Marked::kQueued: return context.counters->add(Count::kMirrorQueued);
+    case MirrorSource::Marked::kCoalesced: return context.counters->add(Count::kMirrorCoalesced);
+    case MirrorSource::Marked::kDeferred: return context.counters->add(Count::kMirrorDeferred);
+  }
+}
+
+// The member sees the client's own address and port.
+OpenStatus open_without_snat(const ForwardContext& context, NewConnection* fresh, Connection** opened, Drop* why) {
+  std::memcpy(fresh->snat, fresh->client, sizeof fresh->snat);
+  fresh->snat_port = fresh->client_port;
+  const OpenStatus status = open_connection(books_of(context), context.worker, *fresh, context.now, opened);
+  *why = drop_of(status);
+  return status;
+}
+
+// SNAT addresses in turn, each port by port, until the table takes one.
+OpenStatus open_with_snat(const ForwardContext& context, const std::vector<SnatAddress>& choices, uint16_t endpoint,
+                          NewConnection* fresh, Connection** opened, Drop* why) {
+  *why = Drop::kNoSnatPort;
+  const size_t turn = choices.size() > 1 ? context.policy->snat_turn.fetch_add(1, relaxed) : 0;
+  size_t tries = 0;
+  for (size_t choice = 0; choice < choices.size(); ++choice) {
+    const SnatAddress& snat = choices[(turn + choice) % choices.size()];
+    std::memcpy(fresh->snat, snat.address.octets, sizeof fresh->snat);
+    while (tries++ < kSnatTriesMax) {
+      const SnatPorts::Allocation found = context.snat_ports->allocate(snat.index, endpoint, context.now);
+      if (found.port == 0) break;  // none free on this address
+      fresh->snat_port = found.port;
+      const OpenStatus status = open_connection(books_of(context), context.worker, *fresh, context.now, opened);
+      if (status == OpenStatus::kOpened) {
+        if (found.early) context.counters->add(Count::kSnatPortReusedEarly);
+        return status;
+      }
+      context.snat_ports->release(snat.index, endpoint, found.port, context.now);
+      if (status == OpenStatus::kServerFlowTaken) continue;  // in use by a connection of the peer's
+      *why = drop_of(status);
+      return status;
+    }
+  }
+  return OpenStatus::kServerFlowTaken;
+}
+
+}  // namespace
+
+Connection* connect_client(const ForwardContext& context, const Frame& frame, const wire::Packet& packet,
+                           const Opening& opening, Drop* why) {
+  const VirtualServer& server = *opening.server;
+  const Pool& pool = *context.policy->pools[server.pool];
+  NewConnection fresh = describe(frame, packet, opening);
+
+  const uint8_t* client_port = frame.data + packet.transport;
+  const int chosen = schedule(pool, *context.runtime, hash_of_client(packet.family, fresh.client, client_port));
+  if (chosen < 0) {
+    *why = Drop::kNoMember;
+    return nullptr;
+  }
+  const Member& member = pool.members[static_cast<size_t>(chosen)];
+  // Without a way to the member there is nothing to open; the client asks again.
+  if (context.runtime->endpoints[member.endpoint].next_hop.load(relaxed) == 0) {
+    *why = Drop::kNoNeighbour;
+    return nullptr;
+  }
+  std::memcpy(fresh.member, member.address.octets, sizeof fresh.member);
+  fresh.member_port = member.port;
+  fresh.endpoint = member.endpoint;
+
+  Connection* opened = nullptr;
+  const OpenStatus status =
+      server.snat ? open_with_snat(context, server.snat_by_member[static_cast<size_t>(chosen)], member.endpoint,
+                                   &fresh, &opened, why)
+                  : open_without_snat(context, &fresh, &opened, why);
+  if (status != OpenStatus::kOpened) return nullptr;
+
+  context.counters->add(Count::kOpened);
+  if (opening.incarnation != 0) context.counters->add(Count::kReopened);
+  if (opening.state == TcpState::kEstablished) {
+    context.counters->add(Count::kAdopted);
+    mark_change(context, *opened);
+  }
+  return opened;
+}
+
+bool disconnect(const ForwardContext& context, Connection& connection) {
+  const MirrorSource::Closing closing = close_connection(books_of(context), context.worker, connection, context.now);
+  count_mark(context, closing.marked);
+  if (closing.closed) context.counters->add(Count::kClosed);
+  return closing.closed;
+}
+
+void mark_change(const ForwardContext& context, Connection& connection) {
+  count_mark(context, context.mirror->mark(context.worker, connection));
+}
+
+}  // namespace tandem

@@ -1,0 +1,294 @@
+// AF_PACKET rings and sends. The ring's bounds: kBlocks blocks of kBlockBytes per worker and interface;
+// when the worker holds or has not read all of them, the kernel drops and counts (take_dropped()).
+#include "packet_device.h"
+
+#include <arpa/inet.h>
+#include <linux/filter.h>
+#include <linux/if_ether.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+namespace tandem {
+namespace {
+
+// Four GRO packets of 64 KiB fit a block; 64 blocks are 64 ms of single frames at the 1 ms block timeout.
+constexpr size_t kBlockBytes = 256 * 1024;
+constexpr size_t kBlocks = 64;
+constexpr size_t kRingBytes = kBlockBytes * kBlocks;
+constexpr unsigned kBlockTimeoutMs = 1;
+constexpr int kSocketBufferBytes = 8 * 1024 * 1024;
+constexpr size_t kEthernetBytes = 14;
+constexpr size_t kTagBytes = 4;
+
+template <typename T>
+bool set_option(int fd, int level, int option, const T& value) {
+  return setsockopt(fd, level, option, &value, sizeof value) == 0;
+}
+
+// Accepts what can concern Tandem, by destination: groups and broadcast (the group bit), and virtual
+// MAC addresses (00-00-5E-00-01-xx, 00-00-5E-00-02-xx, RFC 9568 section 7.3).
+const sock_filter kFilter[] = {
+    BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0),
+    BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x01, 5, 0),
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x00005e00, 0, 4),
+    BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 4),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x01, 1, 0),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x02, 0, 1),
+    BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+    BPF_STMT(BPF_RET | BPF_K, 0),
+};
+
+tpacket_block_desc* block_at(uint8_t* ring, size_t index) {
+  return reinterpret_cast<tpacket_block_desc*>(ring + index * kBlockBytes);
+}
+
+// The status word is how block ownership passes between the kernel and us: acquire after it, release
+// before it.
+std::atomic_ref<uint32_t> status_of(tpacket_block_desc* block) {
+  return std::atomic_ref<uint32_t>(block->hdr.bh1.block_status);
+}
+
+void close_socket(int* fd) {
+  if (*fd >= 0) ::close(*fd);
+  *fd = -1;
+}
+
+}  // namespace
+
+PacketDevice::~PacketDevice() {
+  if (ring_ != nullptr) munmap(ring_, kRingBytes);
+  close_socket(&receiver_);
+  close_socket(&plain_);
+  close_socket(&joined_);
+}
+
+SystemError PacketDevice::open(PacketInterface* interface, uint8_t number, Fanout* fanout) {
+  interface_ = interface;
+  number_ = number;
+  spare_ = std::make_unique<uint8_t[]>(kFrameHeadroom + kBlockBytes + kFrameTailroom);
+  if (SystemError error = open_senders(); error.failed()) return error;
+  return open_receiver(fanout);
+}
+
+SystemError PacketDevice::open_receiver(Fanout* fanout) {
+  const std::string& name = interface_->name();
+  SystemError error;
+  receiver_ = open_packet_socket(name, interface_->index(), &error);
+  if (receiver_ < 0) return error;
+
+  const sock_fprog filter{static_cast<unsigned short>(std::size(kFilter)), const_cast<sock_filter*>(kFilter)};
+  if (!set_option(receiver_, SOL_PACKET, PACKET_VERSION, int{TPACKET_V3}) ||
+      !set_option(receiver_, SOL_PACKET, PACKET_VNET_HDR, 1) ||
+      !set_option(receiver_, SOL_PACKET, PACKET_RESERVE, static_cast<unsigned>(kFrameHeadroom)) ||
+      !set_option(receiver_, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1) ||
+      !set_option(receiver_, SOL_SOCKET, SO_ATTACH_FILTER, filter)) {
+    return system_error("setting up reception on " + name, "Linux 4.20 or newer is needed");
+  }
+  tpacket_req3 request{};
+  request.tp_block_size = kBlockBytes;
+  request.tp_block_nr = kBlocks;
+  request.tp_frame_size = kBlockBytes;  // V3 packs frames of any length; the field only has to divide
+  request.tp_frame_nr = kBlocks;
+  request.tp_retire_blk_tov = kBlockTimeoutMs;
+  if (!set_option(receiver_, SOL_PACKET, PACKET_RX_RING, request)) {
+    return system_error("receive ring of " + std::to_string(kRingBytes >> 20) + " MiB on " + name, "");
+  }
+  void* memory = mmap(nullptr, kRingBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, receiver_, 0);
+  if (memory == MAP_FAILED) return system_error("mapping the receive ring of " + name, "");
+  ring_ = static_cast<uint8_t*>(memory);
+
+  // Bound with a protocol last, so that nothing arrives before the ring and the filter are there.
+  sockaddr_ll address{};
+  address.sll_family = AF_PACKET;
+  address.sll_protocol = htons(ETH_P_ALL);
+  address.sll_ifindex = interface_->index();
+  if (bind(receiver_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return system_error("receiving on " + name, "");
+  }
+  if (!fanout->wanted) return {};
+  const bool first = fanout->group < 0;
+  const uint32_t type = PACKET_FANOUT_HASH | (first ? PACKET_FANOUT_FLAG_UNIQUEID : 0u);
+  const uint32_t group = first ? 0 : static_cast<uint32_t>(fanout->group);
+  if (!set_option(receiver_, SOL_PACKET, PACKET_FANOUT, group | type << 16)) {
+    return system_error("sharing " + name + " among workers", "the interface must be up at start; one worker needs no sharing");
+  }
+  if (first) {
+    int made = 0;
+    socklen_t bytes = sizeof made;
+    if (getsockopt(receiver_, SOL_PACKET, PACKET_FANOUT, &made, &bytes) != 0) {
+      return system_error("sharing " + name + " among workers", "");
+    }
+    fanout->group = made & 0xffff;
+  }
+  return {};
+}
+
+SystemError PacketDevice::open_senders() {
+  for (int* fd : {&plain_, &joined_}) {
+    SystemError error;
+    *fd = open_packet_socket(interface_->name(), interface_->index(), &error);
+    if (*fd < 0) return error;
+    if (!set_option(*fd, SOL_PACKET, PACKET_VNET_HDR, 1)) return system_error("PACKET_VNET_HDR on " + interface_->name(), "");
+    // Beyond net.core.wmem_max needs CAP_NET_ADMIN; without it bursts of joined frames are refused earlier.
+    if (!set_option(*fd, SOL_SOCKET, SO_SNDBUFFORCE, kSocketBufferBytes)) {
+      set_option(*fd, SOL_SOCKET, SO_SNDBUF, kSocketBufferBytes);
+    }
+  }
+  if (!set_option(plain_, SOL_PACKET, PACKET_QDISC_BYPASS, 1)) {
+    return system_error("PACKET_QDISC_BYPASS on " + interface_->name(), "");
+  }
+  for (size_t i = 0; i < kBurst; i++) {
+    pieces_[i][0] = {&headers_[i], sizeof(VnetHeader)};
+    messages_[i] = mmsghdr{};
+    messages_[i].msg_hdr.msg_iov = pieces_[i].data();
+    messages_[i].msg_hdr.msg_iovlen = pieces_[i].size();
+  }
+  return {};
+}
+
+size_t PacketDevice::receive(Frame* frames, size_t limit) {
+  size_t count = 0;
+  bool copied = false;
+  while (count < limit && !copied) {
+    if (left_ == 0 && !next_block()) break;
+    fill(&frames[count]);
+    const uint8_t* const block_end = ring_ + (block_ + 1) * kBlockBytes;
+    const Frame& frame = frames[count];
+    if (block_end - (frame.data + frame.bytes) < static_cast<ptrdiff_t>(kFrameTailroom)) {
+      std::memcpy(spare_.get() + kFrameHeadroom, frame.data, frame.bytes);
+      frames[count].data = spare_.get() + kFrameHeadroom;
+      copied = true;
+    }
+    count++;
+    if (--left_ > 0) {
+      position_ += ahead_.next;
+      read_head();
+    } else {
+      block_ = (block_ + 1) % kBlocks;
+      held_++;
+    }
+  }
+  return count;
+}
+
+// Begins block_ if the kernel has handed it over.
+bool PacketDevice::next_block() {
+  while (held_ < kBlocks) {
+    tpacket_block_desc* const block = block_at(ring_, block_);
+    if ((status_of(block).load(std::memory_order_acquire) & TP_STATUS_USER) == 0) return false;
+    left_ = block->hdr.bh1.num_pkts;
+    if (left_ > 0) {
+      position_ = reinterpret_cast<uint8_t*>(block) + block->hdr.bh1.offset_to_first_pkt;
+      read_head();
+      return true;
+    }
+    block_ = (block_ + 1) % kBlocks;
+    held_++;
+  }
+  return false;
+}
+
+void PacketDevice::read_head() {
+  const auto* const head = reinterpret_cast<const tpacket3_hdr*>(position_);
+  ahead_.data = position_ + head->tp_mac;
+  ahead_.bytes = head->tp_snaplen;
+  ahead_.next = head->tp_next_offset;
+  ahead_.tagged = (head->tp_status & TP_STATUS_VLAN_VALID) != 0;
+  ahead_.tag = static_cast<uint16_t>(head->hv1.tp_vlan_tci);
+  ahead_.tag_type = (head->tp_status & TP_STATUS_VLAN_TPID_VALID) != 0 ? head->hv1.tp_vlan_tpid : uint16_t{ETH_P_8021Q};
+  std::memcpy(&ahead_.vnet, ahead_.data - sizeof(VnetHeader), sizeof(VnetHeader));
+  __builtin_prefetch(ahead_.data);
+}
+
+void PacketDevice::fill(Frame* frame) {
+  frame->data = ahead_.data;
+  frame->bytes = ahead_.bytes;
+  frame->device = number_;
+  frame->checksum_partial = (ahead_.vnet.flags & VnetHeader::kNeedsChecksum) != 0;
+  frame->segment_bytes = ahead_.vnet.segment_kind == VnetHeader::kSegmentNone ? uint16_t{0} : ahead_.vnet.segment_bytes;
+  if (!ahead_.tagged || ahead_.bytes < kEthernetBytes) return;
+  // The NIC or the kernel took the tag out of the bytes; it goes back between source and type.
+  frame->data -= kTagBytes;
+  frame->bytes += kTagBytes;
+  std::memmove(frame->data, frame->data + kTagBytes, 12);
+  frame->data[12] = static_cast<uint8_t>(ahead_.tag_type >> 8);
+  frame->data[13] = static_cast<uint8_t>(ahead_.tag_type);
+  frame->data[14] = static_cast<uint8_t>(ahead_.tag >> 8);
+  frame->data[15] = static_cast<uint8_t>(ahead_.tag);
+}
+
+void PacketDevice::release() {
+  for (; held_ > 0; held_--) {
+    tpacket_block_desc* const block = block_at(ring_, (block_ + kBlocks - held_) % kBlocks);
+    status_of(block).store(TP_STATUS_KERNEL, std::memory_order_release);
+  }
+}
+
+bool PacketDevice::transmit(const Frame& frame, Drop* why) {
+  if (queued_ == kBurst) {
+    *why = Drop::kDeviceFull;
+    return false;
+  }
+  const size_t longest = describe_offloads(frame, &headers_[queued_]);
+  const bool tagged = frame.data[12] == ETH_P_8021Q >> 8 && frame.data[13] == (ETH_P_8021Q & 0xff);
+  if (longest == 0 || longest > interface_->mtu() + kEthernetBytes + (tagged ? kTagBytes : 0)) {
+    *why = Drop::kOversized;
+    return false;
+  }
+  pieces_[queued_][1] = {frame.data, frame.bytes};
+  queued_++;
+  return true;
+}
+
+size_t PacketDevice::flush() {
+  size_t refused = 0;
+  for (size_t begin = 0; begin < queued_;) {
+    const bool joined = headers_[begin].segment_kind != VnetHeader::kSegmentNone;
+    size_t end = begin + 1;
+    while (end < queued_ && (headers_[end].segment_kind != VnetHeader::kSegmentNone) == joined) end++;
+    refused += send_run(joined ? joined_ : plain_, begin, end);
+    begin = end;
+  }
+  queued_ = 0;
+  return refused;
+}
+
+// sendmmsg stops at the first frame that is refused: that one is lost, those behind it get their turn.
+size_t PacketDevice::send_run(int socket, size_t begin, size_t end) {
+  size_t refused = 0;
+  while (begin < end) {
+    const int sent = sendmmsg(socket, &messages_[begin], static_cast<unsigned>(end - begin), MSG_DONTWAIT);
+    if (sent > 0) {
+      begin += static_cast<size_t>(sent);
+    } else if (sent == 0 || errno != EINTR) {
+      refused++;
+      begin++;
+    }
+  }
+  return refused;
+}
+
+void PacketDevice::maintain() {
+  // A link that went down leaves ENETDOWN on its sockets; reading it once clears it, and the kernel
+  // resumes by itself when the link is back.
+  for (const int fd : {receiver_, plain_, joined_}) {
+    int error = 0;
+    socklen_t bytes = sizeof error;
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes);
+  }
+  interface_->refresh_mtu();
+}
+
+uint64_t PacketDevice::take_dropped() {
+  tpacket_stats_v3 statistics{};
+  socklen_t bytes = sizeof statistics;
+  if (getsockopt(receiver_, SOL_PACKET, PACKET_STATISTICS, &statistics, &bytes) != 0) return 0;
+  return statistics.tp_drops;
+}
+
+}  // namespace tandem

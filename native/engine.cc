@@ -1,0 +1,259 @@
+// Starting, stopping, policies, replay. What only reads is in engine_view.cc.
+#include "engine.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace tandem {
+namespace {
+
+constexpr auto kRelaxed = std::memory_order_relaxed;
+// Slots that one call of drop_unannounced() looks at: about a millisecond.
+constexpr size_t kUnannouncedBudget = 65536;
+
+// 33-33-FF and the low 24 bits of the address: where neighbour solicitations for it are sent (RFC 4291
+// section 2.7.1, RFC 2464 section 7).
+MacAddress solicited_node_mac(const Address& address) {
+  return {{0x33, 0x33, 0xff, address.octets[13], address.octets[14], address.octets[15]}};
+}
+
+constexpr MacAddress kAllNodesMac = {{0x33, 0x33, 0, 0, 0, 1}};
+
+// What one device receives beside its own MAC address.
+std::vector<MacAddress> wanted_macs(const Policy& policy, size_t device) {
+  std::vector<MacAddress> wanted;
+  for (const PolicyGroup& group : policy.groups) {
+    if (group.vrid[device] == 0) continue;
+    wanted.push_back(virtual_mac(4, group.vrid[device]));
+    wanted.push_back(virtual_mac(6, group.vrid[device]));
+  }
+  for (const OwnedAddress& owned : policy.addresses) {
+    if (owned.address.family == 6 && (owned.devices >> device & 1) != 0) {
+      wanted.push_back(solicited_node_mac(owned.address));
+    }
+  }
+  wanted.push_back(kAllNodesMac);  // MLD queries
+  return wanted;
+}
+
+}  // namespace
+
+Engine::Engine() : runtime_(std::make_unique<Runtime>()), ids_(runtime_.get(), &ports_) {}
+
+Engine::~Engine() { stop(); }
+
+SystemError Engine::open(const EngineOptions& options, SharedState* shared) {
+  options_ = options;
+  shared_ = shared;
+  if (!table_.reserve({options.connections, options.workers + 1})) {
+    return system_error("memory for a connection table of " + std::to_string(options.connections) + " connections",
+                        "lower datapath.connections");
+  }
+  ports_.start(options.unit, options.packet ? SnatPorts::First::kRandom : SnatPorts::First::kLowest);
+  for (size_t worker = 0; worker < options.workers; worker++) {
+    runtime_->traffic[worker] = std::make_unique<std::array<Traffic, kVirtualServersMax>>();
+    counters_.push_back(std::make_unique<Counters>());
+  }
+  source_.start(&table_, runtime_.get(), shared, options.workers);
+  sink_.start(&table_, runtime_.get(), shared, &ports_, me());
+  translate_mirror_names();
+
+  auto nothing = std::make_unique<Policy>();
+  if (std::string wrong = nothing->seal(); !wrong.empty()) return request_error(wrong);
+  policy_.swap(std::move(nothing));
+  sink_.set_members(policy_.current());
+
+  if (options.packet) return {};
+  for (size_t device = 0; device < options.devices.size(); device++) macs_[device] = options.devices[device].mac;
+  memory_ = std::make_unique<MemoryDevice>(macs_[0]);
+  replay_pace_ = std::make_unique<SweepPace>(table_.slots(), 1, 0);
+  return {};
+}
+
+// ---- workers
+
+SystemError Engine::start() {
+  if (!options_.packet || !workers_.empty()) return {};
+  SystemError error = open_interfaces();
+  if (!error.failed()) error = join_groups(*policy_.current());
+  std::vector<PacketDevice::Fanout> fanouts(options_.devices.size(), {options_.workers > 1, -1});
+  for (size_t worker = 0; worker < options_.workers && !error.failed(); worker++) error = start_worker(worker, &fanouts);
+  if (error.failed()) stop();
+  return error;
+}
+
+SystemError Engine::open_interfaces() {
+  for (size_t device = 0; device < options_.devices.size(); device++) {
+    const EngineOptions::DeviceOptions& wanted = options_.devices[device];
+    const std::string place = std::string("units.") + (options_.unit == 0 ? "a" : "b") + ".links." + wanted.name + ".interface";
+    interfaces_.push_back(std::make_unique<PacketInterface>());
+    if (SystemError error = interfaces_.back()->open(wanted.interface, place); error.failed()) return error;
+    macs_[device] = interfaces_.back()->mac();
+  }
+  return {};
+}
+
+SystemError Engine::start_worker(size_t worker, std::vector<PacketDevice::Fanout>* fanouts) {
+  std::vector<std::unique_ptr<Device>> devices;
+  for (size_t device = 0; device < interfaces_.size(); device++) {
+    auto opened = std::make_unique<PacketDevice>();
+    SystemError error = opened->open(interfaces_[device].get(), static_cast<uint8_t>(device), &(*fanouts)[device]);
+    if (error.failed()) return error;
+    devices.push_back(std::move(opened));
+  }
+  workers_.push_back(std::make_unique<Worker>(context_for(worker), &policy_, &wakeup_, options_.workers));
+  return workers_.back()->start(std::move(devices));
+}
+
+void Engine::stop() {
+  workers_.clear();  // each stops and joins
+  interfaces_.clear();
+}
+
+ForwardContext Engine::context_for(size_t worker) {
+  return {nullptr, &table_, runtime_.get(), &ports_, &source_, shared_, counters_[worker].get(),
+          runtime_->traffic[worker].get(), macs_.data(), worker, 0};
+}
+
+// ---- policy
+
+SystemError Engine::set_policy(PolicyDraft draft) {
+  if (std::string wrong = ids_.assign(&draft); !wrong.empty()) return request_error(wrong);
+  if (std::string wrong = draft.policy->seal(); !wrong.empty()) return request_error(wrong);
+  if (SystemError error = prepare_ports(*draft.policy); error.failed()) return error;
+  if (!interfaces_.empty()) {
+    if (SystemError error = join_groups(*draft.policy); error.failed()) return error;
+  }
+  publish_states(draft);
+  ids_.commit(draft);
+  policy_.swap(std::move(draft.policy));
+  sink_.set_members(policy_.current());
+  translate_mirror_names();
+  return {};
+}
+
+// Every port that a worker may ask for has its memory before the worker sees the policy.
+SystemError Engine::prepare_ports(const Policy& policy) {
+  for (const VirtualServer& server : policy.virtual_servers) {
+    const Pool& pool = *policy.pools[server.pool];
+    for (size_t member = 0; member < server.snat_by_member.size(); member++) {
+      for (const SnatAddress& snat : server.snat_by_member[member]) {
+        if (ports_.prepare(snat.index, pool.members[member].endpoint)) continue;
+        errno = ENOMEM;
+        return system_error("SNAT ports of one address towards one member", "fewer SNAT addresses or members");
+      }
+    }
+  }
+  return {};
+}
+
+SystemError Engine::join_groups(const Policy& policy) {
+  for (size_t device = 0; device < interfaces_.size(); device++) {
+    if (SystemError error = interfaces_[device]->join(wanted_macs(policy, device)); error.failed()) return error;
+  }
+  return {};
+}
+
+void Engine::publish_states(const PolicyDraft& draft) {
+  for (size_t i = 0; i < draft.servers.size(); i++) {
+    VirtualServerState& state = runtime_->virtual_servers[draft.policy->virtual_servers[i].id];
+    const IdleTimeouts& timeouts = draft.servers[i].timeouts;
+    state.half_open.store(timeouts.half_open, kRelaxed);
+    state.established.store(timeouts.established, kRelaxed);
+    state.half_closed.store(timeouts.half_closed, kRelaxed);
+    state.closing.store(timeouts.closing, kRelaxed);
+    state.udp.store(timeouts.udp, kRelaxed);
+    state.mirror.store(draft.servers[i].mirror, kRelaxed);
+  }
+}
+
+void Engine::set_next_hop(const Address& address, uint16_t port, NextHop hop) {
+  const uint16_t id = ids_.endpoint(address, port);
+  if (id != IdRegistry::kNone) runtime_->endpoints[id].next_hop.store(hop, kRelaxed);
+}
+
+bool Engine::set_mirror(const std::string& virtual_server, bool on) {
+  const uint16_t id = ids_.server(virtual_server);
+  if (id == IdRegistry::kNone || !ids_.server_named(id)) return false;
+  runtime_->virtual_servers[id].mirror.store(on, kRelaxed);
+  return true;
+}
+
+// ---- mirror
+
+TakenRecords Engine::take_mirror(uint8_t* into, size_t bytes) {
+  const TableVisit visit(table_, me());
+  size_t records = 0;
+  const size_t taken = source_.take(me(), into, bytes, &records);
+  return {taken, records};
+}
+
+void Engine::set_mirror_names(MirrorNames names) {
+  peer_names_ = std::move(names);
+  translate_mirror_names();
+}
+
+// The peer's numbers in ours; again with every policy, for a new virtual server may be one the peer knew.
+void Engine::translate_mirror_names() {
+  auto dictionary = std::make_unique<MirrorDictionary>();
+  dictionary->virtual_servers.fill(MirrorDictionary::kNone);
+  dictionary->devices.fill(0xff);
+  for (const auto& [id, name] : peer_names_.virtual_servers) {
+    const uint16_t ours = ids_.server(name);
+    if (id < kVirtualServersMax && ours != IdRegistry::kNone && ids_.server_named(ours)) {
+      dictionary->virtual_servers[id] = ours;
+    }
+  }
+  for (size_t theirs = 0; theirs < peer_names_.devices.size() && theirs < kDevicesMax; theirs++) {
+    for (size_t ours = 0; ours < options_.devices.size(); ours++) {
+      if (options_.devices[ours].name == peer_names_.devices[theirs]) {
+        dictionary->devices[theirs] = static_cast<uint8_t>(ours);
+      }
+    }
+  }
+  sink_.set_dictionary(*dictionary);
+}
+
+MirrorNames Engine::mirror_names() const {
+  MirrorNames names;
+  for (const uint16_t id : ids_.server_ids()) names.virtual_servers.emplace_back(id, ids_.server_name(id));
+  for (const auto& device : options_.devices) names.devices.push_back(device.name);
+  return names;
+}
+
+Applied Engine::apply_mirror(const uint8_t* records, size_t bytes, uint8_t generation) {
+  const TableVisit visit(table_, me());
+  return sink_.apply(records, bytes, generation, boottime_now());
+}
+
+bool Engine::drop_unannounced(uint8_t generation, bool restart, uint32_t* closed) {
+  const TableVisit visit(table_, me());
+  if (restart) unannounced_cursor_ = 0;
+  *closed = 0;
+  return sink_.drop_unannounced(generation, &unannounced_cursor_, kUnannouncedBudget, closed);
+}
+
+// ---- memory
+
+size_t Engine::replay(const uint8_t* input, size_t bytes, uint8_t* output) {
+  std::array<Frame, kBurst> frames;
+  std::array<Verdict, kBurst> verdicts;
+  ForwardContext context = context_for(0);
+  context.policy = policy_.enter(0);
+  const TableVisit visit(table_, 0);
+  memory_->load(input, bytes, output);
+  while (const size_t count = memory_->receive(frames.data(), kBurst)) {
+    context.now = memory_->time();
+    forward_burst(context, frames.data(), count, verdicts.data());
+    memory_->report(frames.data(), verdicts.data(), count);
+    const size_t due = replay_pace_->due(context.now, kSweepIdleMax);
+    if (due > 0) sweep(context, replay_pace_->cursor(), due);
+    table_.quiesce(0);
+  }
+  policy_.leave(0);
+  if (source_.take_wakeup() && wakeup_.call != nullptr) wakeup_.call(wakeup_.argument);
+  return memory_->written();
+}
+
+}  // namespace tandem

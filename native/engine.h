@@ -1,0 +1,162 @@
+// The datapath as a whole: owns the connection table, ports, mirror, policy and workers, and answers the
+// JavaScript thread. Knows no JavaScript; addon.cc does.
+//
+// Threads: everything here is called on the JavaScript thread. It takes part in the connection table as
+// participant number `workers`, and touches what workers share only through the words that runtime.h,
+// policy_slot.h and shared_state.h name.
+//
+// The MAC addresses of the devices are read at start; a change of one while Tandem runs is not followed.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "conn_table.h"
+#include "counters.h"
+#include "device/memory_device.h"
+#include "device/packet_device.h"
+#include "device/packet_interface.h"
+#include "forward.h"
+#include "id_registry.h"
+#include "mirror.h"
+#include "policy_slot.h"
+#include "runtime.h"
+#include "shared_state.h"
+#include "snat_ports.h"
+#include "system_error.h"
+#include "worker.h"
+
+namespace tandem {
+
+struct EngineOptions {
+  struct DeviceOptions {
+    std::string name;       // the config's link
+    std::string interface;  // Linux's
+    MacAddress mac;         // memory only
+  };
+  bool packet;  // false: memory
+  std::vector<DeviceOptions> devices;
+  size_t workers;
+  size_t connections;
+  uint8_t unit;
+};
+
+struct MirrorNames {
+  std::vector<std::pair<uint16_t, std::string>> virtual_servers;  // id, name
+  std::vector<std::string> devices;                               // by index
+};
+
+struct TakenRecords {
+  size_t bytes;
+  size_t records;
+};
+
+struct ConnectionView {
+  std::string virtual_server;
+  bool udp;
+  std::string client, virtual_address, member, snat;
+  const char* state;
+  double idle_s;
+  bool from_peer;
+  std::string last_hop;
+};
+
+struct ServerView {
+  std::string name;
+  uint32_t connections;
+  uint64_t opened, packets_in, bytes_in, packets_out, bytes_out;
+};
+
+struct MemberView {
+  std::string address;
+  uint16_t port;
+  uint32_t connections;
+  uint64_t opened;
+};
+
+class Engine {
+ public:
+  Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  ~Engine();
+
+  // Reserves all memory. `shared` outlives the engine.
+  SystemError open(const EngineOptions& options, SharedState* shared);
+  const EngineOptions& options() const { return options_; }
+
+  // Opens the interfaces and starts the workers; nothing to do for `memory`.
+  SystemError start();
+  void stop();
+  // Called by workers, from their threads. Before start().
+  void set_wakeup(Wakeup wakeup) { wakeup_ = wakeup; }
+
+  // ---- policy and what changes between two policies
+  // Changes nothing when it fails.
+  SystemError set_policy(PolicyDraft draft);
+  // Of a member that no policy names: nothing happens.
+  void set_next_hop(const Address& address, uint16_t port, NextHop hop);
+  bool set_mirror(const std::string& virtual_server, bool on);
+
+  // ---- mirror
+  void set_mirror_wanted(bool on) { runtime_->mirror_wanted.store(on, std::memory_order_release); }
+  TakenRecords take_mirror(uint8_t* into, size_t bytes);
+  MirrorSource& mirror() { return source_; }
+  void set_mirror_names(MirrorNames names);
+  MirrorNames mirror_names() const;
+  Applied apply_mirror(const uint8_t* records, size_t bytes, uint8_t generation);
+  // A bounded part of the walk; `restart` begins it anew. True when it is complete.
+  bool drop_unannounced(uint8_t generation, bool restart, uint32_t* closed);
+
+  // ---- reading
+  uint64_t counter(size_t index) const;  // drops, then counts
+  const ConnTable& table() const { return table_; }
+  std::vector<ServerView> servers() const;
+  std::vector<MemberView> members() const;
+  // At most `limit` connections from slot *cursor on. Moves *cursor to where the next call goes on; false
+  // at the end of the table. `virtual_server` empty: all.
+  bool connections(size_t* cursor, size_t limit, const std::string& virtual_server, std::vector<ConnectionView>* rows);
+
+  // ---- memory
+  // Returns bytes written; both buffers as in memory_device.h, the input inspected before.
+  size_t replay(const uint8_t* input, size_t bytes, uint8_t* output);
+
+ private:
+  ForwardContext context_for(size_t worker);
+  SystemError open_interfaces();
+  SystemError start_worker(size_t worker, std::vector<PacketDevice::Fanout>* fanouts);
+  SystemError join_groups(const Policy& policy);
+  SystemError prepare_ports(const Policy& policy);
+  void publish_states(const PolicyDraft& draft);
+  void translate_mirror_names();
+  ConnectionView view(const Connection& connection, Nanos now) const;
+  Participant me() const { return options_.workers; }
+
+  EngineOptions options_;
+  SharedState* shared_ = nullptr;
+  std::unique_ptr<Runtime> runtime_;
+  IdRegistry ids_;
+  ConnTable table_;
+  SnatPorts ports_;
+  MirrorSource source_;
+  MirrorSink sink_;
+  PolicySlot policy_;
+  Wakeup wakeup_;
+
+  MirrorNames peer_names_;
+  size_t unannounced_cursor_ = 0;
+
+  std::vector<std::unique_ptr<Counters>> counters_;  // by worker
+  std::array<MacAddress, kDevicesMax> macs_{};
+  std::unique_ptr<MemoryDevice> memory_;
+  std::unique_ptr<SweepPace> replay_pace_;
+  std::vector<std::unique_ptr<PacketInterface>> interfaces_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+};
+
+}  // namespace tandem

@@ -1,0 +1,128 @@
+// What the control side reads: counters, connections, virtual servers, members.
+#include <algorithm>
+#include <cstring>
+
+#include "address_text.h"
+#include "engine.h"
+
+namespace tandem {
+namespace {
+
+constexpr auto kRelaxed = std::memory_order_relaxed;
+// Slots that one call of connections() looks at, so that a filter that matches nothing does not walk a
+// whole table while the JavaScript thread waits.
+constexpr size_t kSlotsPerCall = 65536;
+
+constexpr const char* kStateNames[] = {"syn_sent",   "syn_received", "established", "fin_client",
+                                       "fin_server", "closing",      "reset"};
+static_assert(std::size(kStateNames) == kTcpStates);
+
+Address address_v4(const wire::be32& octets) {
+  Address address{4, {}};
+  std::memcpy(address.octets, &octets, 4);
+  return address;
+}
+
+Address address_v6(const uint8_t octets[16]) {
+  Address address{6, {}};
+  std::memcpy(address.octets, octets, 16);
+  return address;
+}
+
+}  // namespace
+
+uint64_t Engine::counter(size_t index) const {
+  uint64_t sum = 0;
+  for (const auto& counters : counters_) {
+    sum += index < kDrops ? counters->drops[index].load(kRelaxed) : counters->counts[index - kDrops].load(kRelaxed);
+  }
+  return sum;
+}
+
+std::vector<ServerView> Engine::servers() const {
+  std::vector<ServerView> views;
+  for (const uint16_t id : ids_.server_ids()) {
+    const VirtualServerState& state = runtime_->virtual_servers[id];
+    const uint32_t connections = state.connections.load(kRelaxed);
+    if (!ids_.server_named(id) && connections == 0) continue;
+    ServerView view{ids_.server_name(id), connections, state.opened.load(kRelaxed), 0, 0, 0, 0};
+    for (const auto& traffic : runtime_->traffic) {
+      if (traffic == nullptr) continue;
+      const Traffic& seen = (*traffic)[id];
+      view.packets_in += seen.packets_in.load(kRelaxed);
+      view.bytes_in += seen.bytes_in.load(kRelaxed);
+      view.packets_out += seen.packets_out.load(kRelaxed);
+      view.bytes_out += seen.bytes_out.load(kRelaxed);
+    }
+    views.push_back(std::move(view));
+  }
+  return views;
+}
+
+std::vector<MemberView> Engine::members() const {
+  std::vector<MemberView> views;
+  for (const uint16_t id : ids_.endpoint_ids()) {
+    const Endpoint& endpoint = runtime_->endpoints[id];
+    views.push_back({address_text(ids_.endpoint_address(id)), ids_.endpoint_port(id),
+                     endpoint.connections.load(kRelaxed), endpoint.opened.load(kRelaxed)});
+  }
+  return views;
+}
+
+bool Engine::connections(size_t* cursor, size_t limit, const std::string& virtual_server,
+                         std::vector<ConnectionView>* rows) {
+  const TableVisit visit(table_, me());
+  const Nanos now = boottime_now();
+  const uint16_t wanted = virtual_server.empty() ? IdRegistry::kNone : ids_.server(virtual_server);
+  const bool nothing = !virtual_server.empty() && wanted == IdRegistry::kNone;
+  const size_t slots = nothing ? 0 : table_.slots();
+  const size_t end = std::min(slots, *cursor + kSlotsPerCall);
+  size_t slot = std::min(*cursor, slots);
+  for (; slot < end && rows->size() < limit; slot++) {
+    const Connection* connection = table_.at(slot);
+    if (connection == nullptr || (connection->control.load(kRelaxed) & Control::kDead) != 0) continue;
+    if (wanted != IdRegistry::kNone && connection->virtual_server != wanted) continue;
+    rows->push_back(view(*connection, now));
+  }
+  *cursor = slot;
+  return slot < slots;
+}
+
+ConnectionView Engine::view(const Connection& connection, Nanos now) const {
+  ConnectionView view;
+  const uint32_t control = connection.control.load(kRelaxed);
+  Address client, virtual_address, member, snat;
+  if (connection.family == 4) {
+    client = address_v4(connection.client);
+    virtual_address = address_v4(connection.virtual_address);
+    member = address_v4(connection.member);
+    snat = address_v4(connection.snat);
+  } else {
+    const Ipv6Addresses& addresses = table_.ipv6(connection);
+    client = address_v6(addresses.client);
+    virtual_address = address_v6(addresses.virtual_address);
+    member = address_v6(addresses.member);
+    snat = address_v6(addresses.snat);
+  }
+  if ((control & Control::kNoSnat) != 0) snat = client;
+  view.virtual_server = ids_.server_name(connection.virtual_server);
+  view.udp = connection.protocol == 17;
+  view.client = address_port_text(client, connection.client_port.host());
+  view.virtual_address = address_port_text(virtual_address, connection.virtual_port.host());
+  view.member = address_port_text(member, connection.member_port.host());
+  view.snat = address_port_text(snat, connection.snat_port.host());
+  view.state = kStateNames[std::min<size_t>(static_cast<size_t>(connection.state()), kTcpStates - 1)];
+  const Deciseconds seen = connection.last_seen.load(kRelaxed);
+  const Deciseconds today = to_deciseconds(now);
+  view.idle_s = today > seen ? (today - seen) / 10.0 : 0;
+  view.from_peer = (control & Control::kFromPeer) != 0;
+  if (const LastHop hop = connection.last_hop.load(kRelaxed); hop != 0) {
+    const size_t device = hop_device(hop);
+    view.last_hop = mac_text(hop_mac(hop));
+    if (device < options_.devices.size()) view.last_hop += " on " + options_.devices[device].name;
+    if (hop_vlan(hop) != 0) view.last_hop += " vlan " + std::to_string(hop_vlan(hop));
+  }
+  return view;
+}
+
+}  // namespace tandem

@@ -1,0 +1,404 @@
+#include "forward.h"
+
+#include <cstring>
+
+#include "answer.h"
+#include "connect.h"
+#include "rewrite.h"
+#include "wire/headers.h"
+
+namespace tandem {
+namespace {
+
+using wire::Packet;
+using wire::PacketKind;
+
+constexpr auto relaxed = std::memory_order_relaxed;
+
+// What a frame is to us, before anybody asks the table or the policy about its addresses.
+enum class Path : uint8_t {
+  kConnection,    // TCP or UDP to one of our virtual MACs
+  kOtherIp,       // any other IP packet to one of our virtual MACs
+  kArpRequest,
+  kSolicitation,  // of a neighbour, RFC 4861
+  kMldQuery,
+  kBroken,        // to one of our virtual MACs, and no packet
+  kKernels,
+};
+
+struct Arrival {
+  Packet packet;
+  Path path;
+  int8_t mac_group;  // whose virtual MAC it was sent to; -1: multicast
+  FlowKey flow;      // kConnection only
+  uint64_t hash;     // of flow
+};
+
+// What holds for every frame of a burst.
+struct Burst {
+  explicit Burst(const ForwardContext& with) : context(with), now(to_deciseconds(with.now)) {
+    for (size_t group = 0; group < with.policy->groups.size(); ++group) roles[group] = with.shared->role(group, with.now);
+  }
+
+  const ForwardContext& context;
+  const Deciseconds now;
+  Role roles[kGroupsMax] = {};  // standby where the policy has no group
+  uint64_t forwarded = 0;
+  uint64_t punted = 0;
+};
+
+Path classify(const Burst& burst, const Frame& frame, Arrival* arrival);
+FlowKey flow_of(const Frame& frame, const Packet& packet);
+Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival);
+Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, const Found& found);
+Verdict handle_unknown(Burst& burst, Frame& frame, const Arrival& arrival, uint16_t incarnation);
+
+}  // namespace
+
+void forward_burst(const ForwardContext& context, Frame* frames, size_t count, Verdict* verdicts) {
+  Burst burst(context);
+  Arrival arrivals[kBurst];
+
+  // Three passes, so that the cache misses of all frames overlap instead of following one another.
+  for (size_t i = 0; i < count; ++i) {
+    Arrival& arrival = arrivals[i];
+    arrival.path = classify(burst, frames[i], &arrival);
+    if (arrival.path != Path::kConnection) continue;
+    arrival.flow = flow_of(frames[i], arrival.packet);
+    arrival.hash = context.table->hash(arrival.flow);
+    context.table->prefetch_bucket(arrival.hash);
+  }
+  for (size_t i = 0; i < count; ++i) {
+    if (arrivals[i].path == Path::kConnection) context.table->prefetch_slot(arrivals[i].hash);
+  }
+  // In order: a packet may depend on the one before it, as data does on its SYN.
+  for (size_t i = 0; i < count; ++i) verdicts[i] = handle(burst, frames[i], arrivals[i]);
+
+  context.counters->add(Count::kReceived, count);
+  context.counters->add(Count::kForwarded, burst.forwarded);
+  context.counters->add(Count::kPunted, burst.punted);
+}
+
+namespace {
+
+Verdict punt(Burst& burst) {
+  burst.punted++;
+  return Verdict::punt();
+}
+
+Verdict drop(const Burst& burst, Drop why) {
+  burst.context.counters->add(why);
+  return Verdict::dropped(why);
+}
+
+Verdict drop(const Burst& burst, wire::Fault fault) {
+  switch (fault) {
+    case wire::Fault::kTruncated: return drop(burst, Drop::kTruncated);
+    case wire::Fault::kBadHeader: return drop(burst, Drop::kBadHeader);
+    case wire::Fault::kFragment: return drop(burst, Drop::kFragment);
+    case wire::Fault::kExtensionHeaders: return drop(burst, Drop::kExtensionHeaders);
+  }
+  return drop(burst, Drop::kBadHeader);
+}
+
+Verdict answered(const Burst& burst, const Frame& frame, Count with) {
+  burst.context.counters->add(with);
+  return Verdict::forward(frame.device);
+}
+
+// ---- classify
+
+Path classify_multicast(const Packet& packet) {
+  switch (packet.kind) {
+    case PacketKind::kArp: return Path::kArpRequest;
+    case PacketKind::kIcmpv6:
+      if (packet.icmp_type == wire::kNeighbourSolicitation) return Path::kSolicitation;
+      // RFC 3810 section 5.1.14: a query has hop limit 1, or it has come from elsewhere.
+      if (packet.icmp_type == wire::kMldQuery && packet.ttl == 1) return Path::kMldQuery;
+      return Path::kKernels;
+    default: return Path::kKernels;
+  }
+}
+
+Path classify_ours(const Packet& packet) {
+  switch (packet.kind) {
+    case PacketKind::kTcp:
+    case PacketKind::kUdp: return Path::kConnection;
+    case PacketKind::kIcmpv6:
+      return packet.icmp_type == wire::kNeighbourSolicitation ? Path::kSolicitation : Path::kOtherIp;
+    case PacketKind::kIcmp:
+    case PacketKind::kOther: return Path::kOtherIp;
+    case PacketKind::kArp: return Path::kArpRequest;
+    case PacketKind::kNotIp: return Path::kKernels;
+    case PacketKind::kFault: return Path::kBroken;
+  }
+  return Path::kBroken;
+}
+
+Path classify(const Burst& burst, const Frame& frame, Arrival* arrival) {
+  Packet& packet = arrival->packet;
+  if (!wire::parse_link(frame.data, frame.bytes, &packet)) return Path::kBroken;
+
+  const auto& ethernet = wire::header_in<wire::EthernetHeader>(frame.data, 0);
+  const Policy& policy = *burst.context.policy;
+  uint8_t family;
+  const bool multicast = (ethernet.destination[0] & 1) != 0;
+  arrival->mac_group =
+      multicast ? int8_t{-1} : static_cast<int8_t>(policy.group_of_mac(ethernet.destination, frame.device, &family));
+  if (!multicast && arrival->mac_group < 0) return Path::kKernels;
+  // A frame of our own that came back, or the peer's.
+  if (policy.group_of_mac(ethernet.source, frame.device, &family) >= 0) return Path::kKernels;
+
+  wire::parse_network(frame.data, frame.bytes, &packet);
+  return multicast ? classify_multicast(packet) : classify_ours(packet);
+}
+
+// FlowKey::v4() and v6() in a few loads: source and destination stand side by side in a header, as do ports.
+FlowKey flow_of(const Frame& frame, const Packet& packet) {
+  FlowKey flow = {};
+  if (packet.family == 4) {
+    std::memcpy(&flow.words[0], wire::header_in<wire::Ipv4Header>(frame.data, packet.network).source, 8);
+  } else {
+    std::memcpy(&flow.words[0], wire::header_in<wire::Ipv6Header>(frame.data, packet.network).source, 32);
+  }
+  uint32_t ports;
+  std::memcpy(&ports, frame.data + packet.transport, sizeof ports);
+  flow.words[4] = uint64_t{ports} | uint64_t{packet.protocol} << 32 | uint64_t{packet.family} << 40;
+  return flow;
+}
+
+const uint8_t* destination_of(const Frame& frame, const Packet& packet) {
+  return packet.family == 4 ? wire::header_in<wire::Ipv4Header>(frame.data, packet.network).destination
+                            : wire::header_in<wire::Ipv6Header>(frame.data, packet.network).destination;
+}
+
+const uint8_t* source_of(const Frame& frame, const Packet& packet) {
+  return packet.family == 4 ? wire::header_in<wire::Ipv4Header>(frame.data, packet.network).source
+                            : wire::header_in<wire::Ipv6Header>(frame.data, packet.network).source;
+}
+
+// ---- handle
+
+Verdict handle_arp(Burst& burst, Frame& frame, const Packet& packet);
+Verdict handle_solicitation(Burst& burst, Frame& frame, const Arrival& arrival);
+
+Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival) {
+  switch (arrival.path) {
+    case Path::kConnection: {
+      const Found found = burst.context.table->find(arrival.flow, arrival.hash);
+      if (found.connection != nullptr) return forward_connection(burst, frame, arrival, found);
+      return handle_unknown(burst, frame, arrival, 0);
+    }
+    case Path::kOtherIp: return handle_unknown(burst, frame, arrival, 0);
+    case Path::kArpRequest: return handle_arp(burst, frame, arrival.packet);
+    case Path::kSolicitation: return handle_solicitation(burst, frame, arrival);
+    case Path::kMldQuery:
+      burst.context.shared->devices[frame.device].mld_queries.fetch_add(1, relaxed);
+      return punt(burst);
+    case Path::kBroken: return drop(burst, arrival.packet.fault);
+    case Path::kKernels: return punt(burst);
+  }
+  return punt(burst);
+}
+
+// ---- a known connection
+
+bool is_opening_syn(const Packet& packet) {
+  constexpr uint8_t kOpens = wire::kSyn | wire::kAck | wire::kRst | wire::kFin;
+  return packet.kind == PacketKind::kTcp && (packet.tcp_flags & kOpens) == wire::kSyn;
+}
+
+// Frames of a group leave from its virtual MAC; in a hand-over the peer uses that already.
+MacAddress source_mac(const Burst& burst, uint8_t group, uint8_t family, uint8_t device) {
+  const uint8_t vrid =
+      burst.roles[group] == Role::kActive ? burst.context.policy->groups[group].vrid[device] : uint8_t{0};
+  return vrid != 0 ? virtual_mac(family, vrid) : burst.context.device_macs[device];
+}
+
+// What the packet changes of its connection; whatever the peer must know is marked.
+void advance(const Burst& burst, const Frame& frame, const Packet& packet, bool from_client, Connection* connection) {
+  bool changed = false;
+
+  uint32_t before = connection->control.load(relaxed);
+  for (;;) {
+    const auto state = static_cast<TcpState>(before & Control::kStateMask);
+    TcpState next = state;
+    if (packet.kind == PacketKind::kTcp) {
+      next = advance_tcp(state, from_client, packet.tcp_flags);
+    } else if (!from_client) {
+      next = TcpState::kEstablished;
+    }
+    uint32_t after = (before & ~Control::kStateMask) | static_cast<uint32_t>(next);
+    if (burst.roles[connection->group] == Role::kActive) after &= ~Control::kFromPeer;
+    if (after == before) break;
+    if (!connection->control.compare_exchange_weak(before, after, std::memory_order_acq_rel, relaxed)) continue;
+    changed = next != state;
+    break;
+  }
+
+  if (connection->last_seen.load(relaxed) != burst.now) connection->last_seen.store(burst.now, relaxed);
+  connection->packets.store(connection->packets.load(relaxed) + 1, relaxed);
+
+  if (from_client) {
+    const LastHop hop = last_hop_of(frame, packet);
+    if (connection->last_hop.load(relaxed) != hop) {
+      connection->last_hop.store(hop, relaxed);
+      changed = true;
+    }
+  }
+  if (changed) mark_change(burst.context, *connection);
+}
+
+Ends ends_for(const ConnTable& table, const Connection& connection, bool from_client) {
+  const auto octets = [](const wire::be32& address) { return reinterpret_cast<const uint8_t*>(&address); };
+  if (from_client) {
+    const uint32_t ports = ports_in_memory(connection.snat_port, connection.member_port);
+    if (connection.family == 4) return {octets(connection.snat), octets(connection.member), ports};
+    return {table.ipv6(connection).snat, table.ipv6(connection).member, ports};
+  }
+  const uint32_t ports = ports_in_memory(connection.virtual_port, connection.client_port);
+  if (connection.family == 4) return {octets(connection.virtual_address), octets(connection.client), ports};
+  return {table.ipv6(connection).virtual_address, table.ipv6(connection).client, ports};
+}
+
+void count_traffic(const Burst& burst, const Connection& connection, bool from_client, uint32_t bytes) {
+  Traffic& traffic = (*burst.context.traffic)[connection.virtual_server];
+  Counters::bump(from_client ? traffic.packets_in : traffic.packets_out, 1);
+  Counters::bump(from_client ? traffic.bytes_in : traffic.bytes_out, bytes);
+}
+
+Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, const Found& found) {
+  Connection& connection = *found.connection;
+  const Packet& packet = arrival.packet;
+  const bool from_client = found.direction == Direction::kFromClient;
+
+  if (burst.roles[connection.group] == Role::kStandby) return drop(burst, Drop::kStandby);
+  if (!tags_are_repeatable(frame, packet)) return drop(burst, Drop::kVlanTags);
+  if (packet.ttl <= 1) return drop(burst, Drop::kTtlExpired);
+
+  if (from_client && is_opening_syn(packet) && may_reopen(connection.state())) {
+    if (burst.roles[connection.group] == Role::kHandingOver) return drop(burst, Drop::kHandingOver);
+    const uint16_t incarnation = static_cast<uint16_t>(connection.incarnation.load(relaxed) + 1);
+    disconnect(burst.context, connection);
+    return handle_unknown(burst, frame, arrival, incarnation);
+  }
+
+  const LastHop to = from_client ? burst.context.runtime->endpoints[connection.endpoint].next_hop.load(relaxed)
+                                 : connection.last_hop.load(relaxed);
+  if (to == 0) return drop(burst, Drop::kNoNeighbour);
+
+  advance(burst, frame, packet, from_client, &connection);
+  count_traffic(burst, connection, from_client, frame.bytes);
+  rewrite_packet(frame, packet, ends_for(*burst.context.table, connection, from_client));
+  rewrite_link(frame, packet, to, source_mac(burst, connection.group, packet.family, device_of(to)));
+  burst.forwarded++;
+  return Verdict::forward(device_of(to));
+}
+
+// ---- a packet of no known connection, to one of our virtual MACs: never the kernel's (design: "What a packet
+// of no known connection gets")
+
+Verdict handle_echo(Burst& burst, Frame& frame, const Packet& packet, const OwnedAddress& owned);
+Verdict handle_closed_port(Burst& burst, Frame& frame, const Packet& packet, const OwnedAddress& owned);
+Verdict reset(Burst& burst, Frame& frame, const Packet& packet, uint8_t group, Drop otherwise);
+Verdict open_and_forward(Burst& burst, Frame& frame, const Arrival& arrival, const Opening& opening);
+
+Verdict handle_unknown(Burst& burst, Frame& frame, const Arrival& arrival, uint16_t incarnation) {
+  const Packet& packet = arrival.packet;
+  const Policy& policy = *burst.context.policy;
+  const uint8_t* destination = destination_of(frame, packet);
+  const OwnedAddress* owned = policy.owned(packet.family, destination);
+  const size_t group = owned != nullptr ? owned->group : static_cast<size_t>(arrival.mac_group);
+
+  if (burst.roles[group] == Role::kStandby) return drop(burst, Drop::kStandby);
+  if (owned == nullptr) return drop(burst, Drop::kTransit);
+  if (burst.roles[group] == Role::kHandingOver) return drop(burst, Drop::kHandingOver);
+  if (packet.kind == PacketKind::kOther) return drop(burst, Drop::kProtocol);
+  if (arrival.path != Path::kConnection) return handle_echo(burst, frame, packet, *owned);
+
+  const auto& ports = wire::header_in<wire::UdpHeader>(frame.data, packet.transport);  // TCP begins alike
+  const VirtualServer* server =
+      policy.virtual_server(packet.family, destination, packet.protocol, ports.destination_port.host());
+  if (server == nullptr) {
+    if (policy.is_member(packet.family, source_of(frame, packet), ports.source_port.host()))
+      return drop(burst, Drop::kUnknownReturn);
+    return handle_closed_port(burst, frame, packet, *owned);
+  }
+
+  if (packet.kind == PacketKind::kUdp || is_opening_syn(packet))
+    return open_and_forward(burst, frame, arrival, {server, TcpState::kSynSent, incarnation});
+  switch (server->unknown) {
+    case Unknown::kDrop: return drop(burst, Drop::kUnknown);
+    case Unknown::kReset: return reset(burst, frame, packet, owned->group, Drop::kUnknown);
+    case Unknown::kAdopt:
+      // Only what a client sends amid a connection: an acknowledgment, and neither a SYN nor a RST.
+      if ((packet.tcp_flags & (wire::kSyn | wire::kRst | wire::kAck)) != wire::kAck) return drop(burst, Drop::kUnknown);
+      return open_and_forward(burst, frame, arrival, {server, TcpState::kEstablished, incarnation});
+  }
+  return drop(burst, Drop::kUnknown);
+}
+
+Verdict open_and_forward(Burst& burst, Frame& frame, const Arrival& arrival, const Opening& opening) {
+  if (!tags_are_repeatable(frame, arrival.packet)) return drop(burst, Drop::kVlanTags);
+  if (arrival.packet.ttl <= 1) return drop(burst, Drop::kTtlExpired);
+  Drop why;
+  Found found = {connect_client(burst.context, frame, arrival.packet, opening, &why), Direction::kFromClient};
+  if (found.connection == nullptr) {
+    if (why != Drop::kFlowTaken) return drop(burst, why);
+    found = burst.context.table->find(arrival.flow, arrival.hash);  // another worker was faster
+    if (found.connection == nullptr) return drop(burst, why);
+  }
+  return forward_connection(burst, frame, arrival, found);
+}
+
+Verdict handle_closed_port(Burst& burst, Frame& frame, const Packet& packet, const OwnedAddress& owned) {
+  if (owned.closed == Closed::kDrop || packet.kind != PacketKind::kTcp) return drop(burst, Drop::kClosedPort);
+  return reset(burst, frame, packet, owned.group, Drop::kClosedPort);
+}
+
+// RFC 9293 section 3.10.7.1: a RST is never sent in answer to a RST.
+Verdict reset(Burst& burst, Frame& frame, const Packet& packet, uint8_t group, Drop otherwise) {
+  if ((packet.tcp_flags & wire::kRst) != 0) return drop(burst, otherwise);
+  write_reset(frame, packet, source_mac(burst, group, packet.family, frame.device));
+  return answered(burst, frame, Count::kResetsSent);
+}
+
+Verdict handle_echo(Burst& burst, Frame& frame, const Packet& packet, const OwnedAddress& owned) {
+  const uint8_t request = packet.kind == PacketKind::kIcmp ? wire::kIcmpEchoRequest : wire::kIcmpv6EchoRequest;
+  if (packet.icmp_type != request) return drop(burst, Drop::kIcmp);
+  write_echo_reply(frame, packet, source_mac(burst, owned.group, packet.family, frame.device));
+  return answered(burst, frame, Count::kEchoReplies);
+}
+
+// ---- who has an address: answered where its group is active, on the devices where it is announced
+
+// The virtual router's VRID with which to answer; 0: not here.
+uint8_t answering_vrid(const Burst& burst, const OwnedAddress& owned, uint8_t device) {
+  if (burst.roles[owned.group] != Role::kActive || (owned.devices >> device & 1) == 0) return 0;
+  return burst.context.policy->groups[owned.group].vrid[device];
+}
+
+Verdict handle_arp(Burst& burst, Frame& frame, const Packet& packet) {
+  const auto& arp = wire::header_in<wire::ArpPacket>(frame.data, packet.network);
+  const OwnedAddress* owned = burst.context.policy->owned(4, arp.target_address);
+  if (arp.operation.host() != 1 || owned == nullptr) return punt(burst);
+  const uint8_t vrid = answering_vrid(burst, *owned, frame.device);
+  if (vrid == 0) return drop(burst, Drop::kNotAsked);
+  write_arp_reply(frame, packet, virtual_mac(4, vrid));
+  return answered(burst, frame, Count::kArpReplies);
+}
+
+Verdict handle_solicitation(Burst& burst, Frame& frame, const Arrival& arrival) {
+  const uint8_t* target = solicited_address(frame, arrival.packet);
+  const OwnedAddress* owned = target != nullptr ? burst.context.policy->owned(6, target) : nullptr;
+  if (owned == nullptr && arrival.mac_group < 0) return punt(burst);
+  if (target == nullptr) return drop(burst, Drop::kBadHeader);
+  if (owned == nullptr) return drop(burst, Drop::kTransit);
+  const uint8_t vrid = answering_vrid(burst, *owned, frame.device);
+  if (vrid == 0) return drop(burst, Drop::kNotAsked);
+  write_neighbour_advertisement(frame, arrival.packet, virtual_mac(6, vrid));
+  return answered(burst, frame, Count::kNeighbourAdvertisements);
+}
+
+}  // namespace
+}  // namespace tandem

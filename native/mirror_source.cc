@@ -1,0 +1,341 @@
+// What the peer has still to be told: marks, rings and the encoding of records; see mirror.h.
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <cstring>
+#include <vector>
+
+#include "mirror.h"
+
+namespace tandem {
+namespace {
+
+constexpr auto relaxed = std::memory_order_relaxed;
+constexpr auto acquire = std::memory_order_acquire;
+constexpr auto acq_rel = std::memory_order_acq_rel;
+
+constexpr uint8_t kTcp = 6;
+// Slots of one ring handled together, so that their cache misses overlap.
+constexpr uint32_t kTogether = 32;
+// Slots a bulk looks at in one take(): a few milliseconds of an empty table.
+constexpr size_t kBulkSlots = size_t{1} << 17;
+constexpr size_t kRecordMax = sizeof(wire::MirrorState<16>);
+
+// The peer is told of a connection from the end of its handshake on.
+bool worth_telling(uint32_t control) {
+  const auto state = static_cast<TcpState>(control & Control::kStateMask);
+  return (control & Control::kAnnounced) || (state >= TcpState::kEstablished && state <= TcpState::kClosing);
+}
+
+// Whole records, one after the other; there is always room for one more when an encoder is called.
+struct Output {
+  uint8_t* at;
+  uint8_t* end;
+  size_t records = 0;
+
+  bool has_room() const { return static_cast<size_t>(end - at) >= kRecordMax; }
+  template <typename Record>
+  void append(const Record& record) {
+    std::memcpy(at, &record, sizeof record);
+    at += sizeof record;
+    ++records;
+  }
+};
+
+// Where a connection's addresses lie, in network byte order: 4 octets each, or 16.
+struct Addresses {
+  const uint8_t* client;
+  const uint8_t* virtual_address;
+  const uint8_t* member;
+  const uint8_t* snat;
+};
+
+Addresses addresses_of(const ConnTable& table, const Connection& connection) {
+  if (connection.family == 6) {
+    const Ipv6Addresses& block = table.ipv6(connection);
+    return {block.client, block.virtual_address, block.member, block.snat};
+  }
+  const auto octets = [](const wire::be32& address) { return reinterpret_cast<const uint8_t*>(&address); };
+  return {octets(connection.client), octets(connection.virtual_address), octets(connection.member),
+          octets(connection.snat)};
+}
+
+wire::MirrorHead head_of(const Connection& connection, wire::MirrorKind kind, uint32_t control, uint16_t term,
+                         uint32_t sequence) {
+  wire::MirrorHead head;
+  head.kind_family = static_cast<uint8_t>(static_cast<uint8_t>(kind) << 4 | connection.family);
+  head.protocol = connection.protocol;
+  head.state =
+      static_cast<uint8_t>((control & Control::kStateMask) | ((control & Control::kNoSnat) ? wire::kMirrorNoSnat : 0));
+  head.group = connection.group;
+  head.term = term;
+  head.incarnation = connection.incarnation.load(relaxed);
+  head.sequence = sequence;
+  head.client_port = connection.client_port;
+  head.virtual_port = connection.virtual_port;
+  return head;
+}
+
+template <size_t kAddressBytes>
+wire::MirrorClose<kAddressBytes> close_of(const wire::MirrorHead& head, const Addresses& addresses) {
+  wire::MirrorClose<kAddressBytes> record;
+  record.head = head;
+  std::memcpy(record.client, addresses.client, kAddressBytes);
+  std::memcpy(record.virtual_address, addresses.virtual_address, kAddressBytes);
+  return record;
+}
+
+template <size_t kAddressBytes>
+wire::MirrorState<kAddressBytes> state_of(const wire::MirrorHead& head, const Addresses& addresses,
+                                          const Connection& connection) {
+  wire::MirrorState<kAddressBytes> record;
+  record.flow = close_of<kAddressBytes>(head, addresses);
+  record.member_port = connection.member_port;
+  record.snat_port = connection.snat_port;
+  record.virtual_server = connection.virtual_server;
+  const LastHop last_hop = connection.last_hop.load(relaxed);
+  std::memcpy(record.last_hop_mac, &last_hop, sizeof record.last_hop_mac);  // octet 0 is the lowest
+  const auto device = static_cast<uint16_t>(last_hop >> 48 & 0xf), vlan = static_cast<uint16_t>(last_hop >> 52);
+  record.last_hop_place = static_cast<uint16_t>(device << 12 | vlan);
+  std::memcpy(record.member, addresses.member, kAddressBytes);
+  std::memcpy(record.snat, addresses.snat, kAddressBytes);
+  return record;
+}
+static_assert(std::endian::native == std::endian::little);
+
+}  // namespace
+
+struct MirrorSource::Impl {
+  using PendingRing = Ring<uint32_t, kPendingSlots>;
+
+  bool active_here(const Connection& connection) const {
+    return static_cast<Role>(shared->groups[connection.group].role.load(acquire)) != Role::kStandby;
+  }
+  bool mirrored(const Connection& connection) const {
+    return connection.protocol == kTcp && runtime->virtual_servers[connection.virtual_server].mirror.load(relaxed);
+  }
+
+  Marked queue(size_t worker, Connection& connection);
+  Marked queue_deferred(size_t worker, Connection& connection);
+  bool rings_empty() const;
+  bool drain(PendingRing& ring, Participant who, Output& out);
+  void take_pending(Participant who, Connection& connection, Output& out);
+  void continue_bulk(Output& out);
+  bool announce(Connection& connection, Output& out);
+  void encode(Connection& connection, wire::MirrorKind kind, uint32_t control, Output& out);
+
+  ConnTable* table = nullptr;
+  Runtime* runtime = nullptr;
+  SharedState* shared = nullptr;
+  std::vector<std::unique_ptr<PendingRing>> rings;  // one for each worker, and one for the JavaScript thread
+
+  // The JavaScript thread has armed: it waits to be woken. `wake`: a change was queued since.
+  alignas(64) std::atomic<bool> armed{false};
+  std::atomic<bool> wake{false};
+
+  // The JavaScript thread's own.
+  alignas(64) uint32_t sequence = 0;
+  size_t next_ring = 0;
+  bool bulk_running = false;
+  size_t bulk_cursor = 0;
+  size_t bulk_announced = 0;
+  uint64_t lost_before_bulk = 0;
+};
+
+MirrorSource::MirrorSource() : impl_(new Impl) {}
+MirrorSource::~MirrorSource() = default;
+
+void MirrorSource::start(ConnTable* table, Runtime* runtime, SharedState* shared, size_t workers) {
+  assert(workers <= kWorkersMax);
+  impl_->table = table;
+  impl_->runtime = runtime;
+  impl_->shared = shared;
+  impl_->rings.clear();
+  for (size_t i = 0; i < workers + 1; ++i) impl_->rings.push_back(std::make_unique<Impl::PendingRing>());
+}
+
+// ---- workers ----
+
+MirrorSource::Marked MirrorSource::mark(size_t worker, Connection& connection) {
+  uint32_t control = connection.control.load(acquire);
+  if (control & Control::kPendingDeferred) return impl_->queue_deferred(worker, connection);
+  if (!impl_->runtime->mirror_wanted.load(relaxed) || !impl_->mirrored(connection)) return Marked::kNo;
+  const bool active = static_cast<Role>(impl_->shared->groups[connection.group].role.load(acquire)) == Role::kActive;
+  uint32_t marked;
+  do {
+    if ((control & Control::kDead) || !worth_telling(control)) return Marked::kNo;
+    marked = control;
+    if (!(control & Control::kPendingMask)) marked |= Control::kPendingQueued;
+    if (active) marked &= ~Control::kFromPeer;
+    // Written even if nothing changes: so take() either clears the mark later, and sees what the caller has
+    // changed, or has cleared it, and this fails.
+  } while (!connection.control.compare_exchange_weak(control, marked, acq_rel, acquire));
+  return (control & Control::kPendingMask) ? Marked::kCoalesced : impl_->queue(worker, connection);
+}
+
+MirrorSource::Closing MirrorSource::close(size_t worker, Connection& connection) {
+  ConnTable& table = *impl_->table;
+  if (!impl_->runtime->mirror_wanted.load(relaxed) || !impl_->active_here(connection)) {
+    return {table.close(worker, connection), Marked::kNo};
+  }
+  switch (table.close_untold(worker, connection)) {
+    case ConnTable::CloseStatus::kAlready:
+      return {false, Marked::kNo};
+    case ConnTable::CloseStatus::kClosed:
+      return {true, Marked::kNo};
+    case ConnTable::CloseStatus::kWaits:
+      return {true, Marked::kCoalesced};
+    case ConnTable::CloseStatus::kWaitsNew:
+      break;
+  }
+  return {true, impl_->queue(worker, connection)};
+}
+
+// The connection is marked kPendingQueued by this thread, and in no ring.
+MirrorSource::Marked MirrorSource::Impl::queue(size_t worker, Connection& connection) {
+  PendingRing& ring = *rings[worker];
+  uint32_t* place = ring.reserve();
+  if (place == nullptr) {
+    uint32_t control = connection.control.load(relaxed);
+    while (control & Control::kPendingQueued) {  // a bulk may have announced it meanwhile
+      const uint32_t deferred = (control & ~Control::kPendingQueued) | Control::kPendingDeferred;
+      if (connection.control.compare_exchange_weak(control, deferred, acq_rel, relaxed)) break;
+    }
+    return Marked::kDeferred;
+  }
+  *place = static_cast<uint32_t>(table->slot_of(connection));
+  ring.submit(std::memory_order_seq_cst);
+  if (armed.load(std::memory_order_seq_cst)) wake.store(true, relaxed);
+  return Marked::kQueued;
+}
+
+MirrorSource::Marked MirrorSource::Impl::queue_deferred(size_t worker, Connection& connection) {
+  uint32_t control = connection.control.load(acquire);
+  uint32_t queued;
+  do {
+    if (!(control & Control::kPendingDeferred)) {
+      return (control & Control::kPendingQueued) ? Marked::kCoalesced : Marked::kNo;
+    }
+    queued = (control & ~Control::kPendingDeferred) | Control::kPendingQueued;
+  } while (!connection.control.compare_exchange_weak(control, queued, acq_rel, acquire));
+  return queue(worker, connection);
+}
+
+bool MirrorSource::take_wakeup() {
+  if (!impl_->wake.load(relaxed)) return false;
+  return impl_->wake.exchange(false) && impl_->armed.exchange(false);
+}
+
+// ---- JavaScript thread ----
+
+bool MirrorSource::Impl::rings_empty() const {
+  return std::all_of(rings.begin(), rings.end(),
+                     [](const auto& ring) { return ring->peek(1, std::memory_order_seq_cst) == 0; });
+}
+
+bool MirrorSource::has_pending() const { return impl_->bulk_running || !impl_->rings_empty(); }
+
+bool MirrorSource::arm() {
+  impl_->armed.store(true);
+  if (!has_pending()) return true;
+  impl_->armed.store(false);
+  return false;
+}
+
+size_t MirrorSource::take(Participant who, uint8_t* into, size_t bytes, size_t* records) {
+  TableVisit visit(*impl_->table, who);
+  Output out{into, into + bytes};
+  // A few of each ring in turn, so that no worker waits for another's; until all are empty.
+  for (size_t empty = 0; empty < impl_->rings.size() && out.has_room();) {
+    Impl::PendingRing& ring = *impl_->rings[impl_->next_ring];
+    impl_->next_ring = (impl_->next_ring + 1) % impl_->rings.size();
+    empty = impl_->drain(ring, who, out) ? 0 : empty + 1;
+  }
+  if (impl_->bulk_running) impl_->continue_bulk(out);
+  *records = out.records;
+  return static_cast<size_t>(out.at - into);
+}
+
+// False: the ring is empty.
+bool MirrorSource::Impl::drain(PendingRing& ring, Participant who, Output& out) {
+  const uint32_t count = ring.peek(kTogether);
+  for (uint32_t i = 0; i < count; ++i) table->prefetch(ring[i]);
+  for (uint32_t i = 0; i < count; ++i) {
+    const Connection* connection = table->at(ring[i]);
+    if (connection != nullptr && connection->family == 6) __builtin_prefetch(&table->ipv6(*connection));
+  }
+  uint32_t done = 0;
+  for (; done < count && out.has_room(); ++done) {
+    if (Connection* connection = table->at(ring[done])) take_pending(who, *connection, out);
+  }
+  ring.release(done);
+  return count > 0;
+}
+
+void MirrorSource::Impl::take_pending(Participant who, Connection& connection, Output& out) {
+  uint32_t control = connection.control.load(acquire);
+  bool tell;
+  uint32_t taken;
+  do {
+    if (!(control & Control::kPendingMask)) return;
+    const bool dead = control & Control::kDead;
+    tell = active_here(connection) && (dead ? (control & Control::kAnnounced) != 0 : mirrored(connection));
+    taken = (control & ~Control::kPendingMask) | (tell ? Control::kAnnounced : 0);
+  } while (!connection.control.compare_exchange_weak(control, taken, acq_rel, acquire));
+
+  const bool dead = control & Control::kDead;
+  if (tell) encode(connection, dead ? wire::MirrorKind::kClose : wire::MirrorKind::kState, control, out);
+  if (dead) table->recycle(who, connection);
+}
+
+void MirrorSource::Impl::encode(Connection& connection, wire::MirrorKind kind, uint32_t control, Output& out) {
+  const auto term = static_cast<uint16_t>(shared->groups[connection.group].term.load(relaxed));
+  connection.term.store(term, relaxed);
+  connection.sequence.store(++sequence, relaxed);
+  const wire::MirrorHead head = head_of(connection, kind, control, term, sequence);
+  const Addresses addresses = addresses_of(*table, connection);
+  const bool v6 = connection.family == 6;
+  if (kind == wire::MirrorKind::kClose) {
+    v6 ? out.append(close_of<16>(head, addresses)) : out.append(close_of<4>(head, addresses));
+  } else {
+    v6 ? out.append(state_of<16>(head, addresses, connection)) : out.append(state_of<4>(head, addresses, connection));
+  }
+}
+
+void MirrorSource::start_bulk() {
+  impl_->bulk_running = true;
+  impl_->bulk_cursor = 0;
+  impl_->bulk_announced = 0;
+  impl_->lost_before_bulk = impl_->table->lost_closes();
+}
+
+bool MirrorSource::bulk_running() const { return impl_->bulk_running; }
+size_t MirrorSource::bulk_announced() const { return impl_->bulk_announced; }
+bool MirrorSource::bulk_needed() const { return impl_->table->lost_closes() != impl_->lost_before_bulk; }
+
+void MirrorSource::Impl::continue_bulk(Output& out) {
+  const size_t end = table->slots_touched();
+  const size_t stop = std::min(end, bulk_cursor + kBulkSlots);
+  for (; bulk_cursor < stop && out.has_room(); ++bulk_cursor) {
+    Connection* connection = table->at(bulk_cursor);
+    if (connection != nullptr && announce(*connection, out)) ++bulk_announced;
+  }
+  if (bulk_cursor >= end) bulk_running = false;
+}
+
+// A dead connection's close is in a ring already. One that is not mirrored (any more) will be dropped by the
+// peer when the bulk ends, so nothing of it needs to be told from here on.
+bool MirrorSource::Impl::announce(Connection& connection, Output& out) {
+  if (!active_here(connection)) return false;
+  const bool tell = mirrored(connection);
+  uint32_t control = connection.control.load(acquire);
+  uint32_t announced;
+  do {
+    if ((control & Control::kDead) || !worth_telling(control)) return false;
+    announced = (control & ~(Control::kPendingMask | Control::kAnnounced)) | (tell ? Control::kAnnounced : 0);
+  } while (!connection.control.compare_exchange_weak(control, announced, acq_rel, acquire));
+  if (tell) encode(connection, wire::MirrorKind::kState, control, out);
+  return tell;
+}
+
+}  // namespace tandem

@@ -1,0 +1,190 @@
+#include "policy.h"
+
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "scheduler.h"
+
+namespace tandem {
+namespace {
+
+uint64_t mix(uint64_t x) {
+  x = (x ^ (x >> 32)) * 0xd6e8feb86659fd93;
+  x = (x ^ (x >> 32)) * 0xd6e8feb86659fd93;
+  return x ^ (x >> 32);
+}
+
+uint64_t hash_of(uint8_t family, const uint8_t* octets, uint64_t more) {
+  uint64_t words[2] = {};
+  std::memcpy(words, octets, family == 4 ? 4 : 16);
+  return mix(mix(mix(words[0] ^ family) ^ words[1]) ^ more);
+}
+
+uint64_t server_key(uint8_t protocol, uint16_t port) { return uint64_t{protocol} << 16 | port; }
+
+bool same_address(const Address& address, uint8_t family, const uint8_t* octets) {
+  return address.family == family && std::memcmp(address.octets, octets, family == 4 ? 4 : 16) == 0;
+}
+
+// "virtual server 3: its pool has ..."; the JavaScript side, which knows names, has checked all of this.
+std::string fault(const char* what, size_t index, const std::string& text) {
+  return std::string(what) + " " + std::to_string(index) + ": " + text;
+}
+
+}  // namespace
+
+void Policy::Index::reserve(size_t entries) {
+  size_t slots = 8;
+  while (slots < 2 * entries) slots *= 2;
+  slots_.assign(slots, {});
+}
+
+void Policy::Index::insert(uint64_t hash, uint32_t entry) {
+  size_t at = hash & (slots_.size() - 1);
+  while (slots_[at].entry != kNone) at = (at + 1) & (slots_.size() - 1);
+  slots_[at] = {hash, entry};
+}
+
+template <typename Predicate>
+int64_t Policy::Index::find(uint64_t hash, Predicate is_it) const {
+  if (slots_.empty()) return -1;
+  for (size_t at = hash & (slots_.size() - 1);; at = (at + 1) & (slots_.size() - 1)) {
+    if (slots_[at].entry == kNone) return -1;  // at most half full, so there is one
+    if (slots_[at].hash == hash && is_it(slots_[at].entry)) return slots_[at].entry;
+  }
+}
+
+std::string Policy::seal() {
+  // Addresses first: what is checked next looks them up.
+  address_index_.reserve(addresses.size());
+  for (size_t i = 0; i < addresses.size(); ++i) {
+    const Address& address = addresses[i].address;
+    if (owned(address.family, address.octets) != nullptr) return fault("address", i, "is given twice");
+    address_index_.insert(hash_of(address.family, address.octets, 0), static_cast<uint32_t>(i));
+  }
+  server_index_.reserve(virtual_servers.size());
+  for (size_t i = 0; i < virtual_servers.size(); ++i) {
+    const VirtualServer& server = virtual_servers[i];
+    const Address& address = server.address;
+    if (virtual_server(address.family, address.octets, server.protocol, server.port) != nullptr)
+      return fault("virtual server", i, "another has the same address, protocol and port");
+    server_index_.insert(hash_of(address.family, address.octets, server_key(server.protocol, server.port)),
+                         static_cast<uint32_t>(i));
+  }
+
+  if (std::string wrong = check(); !wrong.empty()) return wrong;
+  if (std::string wrong = index_virtual_macs(); !wrong.empty()) return wrong;
+
+  for (const auto& pool : pools) {
+    prepare_schedule(*pool);
+    for (const Member& member : pool->members) member_addresses_.emplace_back(member.address, member.port);
+  }
+  member_index_.reserve(member_addresses_.size());
+  for (size_t i = 0; i < member_addresses_.size(); ++i) {
+    const auto& [address, port] = member_addresses_[i];
+    if (is_member(address.family, address.octets, port)) continue;
+    member_index_.insert(hash_of(address.family, address.octets, port), static_cast<uint32_t>(i));
+  }
+
+  for (VirtualServer& server : virtual_servers) {
+    server.snat_by_member.clear();
+    for (const Member& member : pools[server.pool]->members) {
+      std::vector<SnatAddress>& here = server.snat_by_member.emplace_back();
+      for (const SnatAddress& snat : server.snat_addresses) {
+        const uint16_t devices = owned(snat.address.family, snat.address.octets)->devices;
+        if (snat.address.family == member.address.family && (devices >> member.device & 1) != 0) here.push_back(snat);
+      }
+      if (!here.empty()) continue;
+      for (const SnatAddress& snat : server.snat_addresses) {
+        if (snat.address.family == member.address.family) here.push_back(snat);
+      }
+    }
+  }
+  return {};
+}
+
+std::string Policy::check() const {
+  if (groups.size() > kGroupsMax) return "more than " + std::to_string(kGroupsMax) + " traffic groups";
+  if (virtual_servers.size() > kVirtualServersMax)
+    return "more than " + std::to_string(kVirtualServersMax) + " virtual servers";
+
+  for (size_t i = 0; i < addresses.size(); ++i) {
+    if (addresses[i].group >= groups.size()) return fault("address", i, "its traffic group does not exist");
+  }
+  for (size_t i = 0; i < pools.size(); ++i) {
+    if (pools[i]->members.size() > kMembersMax)
+      return fault("pool", i, "more than " + std::to_string(kMembersMax) + " members");
+    for (const Member& member : pools[i]->members) {
+      if (member.endpoint >= kMembersMax) return fault("pool", i, "a member's id is out of range");
+      if (member.device >= kDevicesMax) return fault("pool", i, "a member's device is out of range");
+      if (member.port == 0) return fault("pool", i, "a member has port 0");
+    }
+  }
+  for (size_t i = 0; i < virtual_servers.size(); ++i) {
+    const VirtualServer& server = virtual_servers[i];
+    const uint8_t family = server.address.family;
+    if (server.id >= kVirtualServersMax) return fault("virtual server", i, "its id is out of range");
+    if (server.group >= groups.size()) return fault("virtual server", i, "its traffic group does not exist");
+    if (server.pool >= pools.size()) return fault("virtual server", i, "its pool does not exist");
+    if (server.port == 0) return fault("virtual server", i, "has port 0");
+    if (server.protocol != IPPROTO_TCP && server.protocol != IPPROTO_UDP)
+      return fault("virtual server", i, "is neither TCP nor UDP");
+    const OwnedAddress* address = owned(family, server.address.octets);
+    if (address == nullptr) return fault("virtual server", i, "its address is not among the addresses answered for");
+    if (address->group != server.group)
+      return fault("virtual server", i, "its address belongs to another traffic group");
+    for (const Member& member : pools[server.pool]->members) {
+      if (member.address.family != family)
+        return fault("virtual server", i, "a member of its pool has an address of the other family");
+    }
+    if (server.snat && server.snat_addresses.empty()) return fault("virtual server", i, "has no SNAT address");
+    bool of_family = !server.snat;
+    for (const SnatAddress& snat : server.snat_addresses) {
+      if (owned(snat.address.family, snat.address.octets) == nullptr)
+        return fault("virtual server", i, "a SNAT address of it is not among the addresses answered for");
+      if (snat.index >= SnatPorts::kAddressesMax) return fault("virtual server", i, "a SNAT address's index is out of range");
+      if (snat.address.family == family) of_family = true;
+    }
+    if (!of_family) return fault("virtual server", i, "has no SNAT address of its own family");
+  }
+  return {};
+}
+
+std::string Policy::index_virtual_macs() {
+  for (size_t group = 0; group < groups.size(); ++group) {
+    for (size_t device = 0; device < kDevicesMax; ++device) {
+      const uint8_t vrid = groups[group].vrid[device];
+      if (vrid == 0) continue;
+      for (auto& by_vrid : group_of_vrid_[device]) {
+        if (by_vrid[vrid] != 0) return fault("traffic group", group, "another has the same VRID on the same device");
+        by_vrid[vrid] = static_cast<uint8_t>(group + 1);
+      }
+    }
+  }
+  return {};
+}
+
+const OwnedAddress* Policy::owned(uint8_t family, const uint8_t* octets) const {
+  const int64_t at = address_index_.find(
+      hash_of(family, octets, 0), [&](uint32_t i) { return same_address(addresses[i].address, family, octets); });
+  return at < 0 ? nullptr : &addresses[static_cast<size_t>(at)];
+}
+
+const VirtualServer* Policy::virtual_server(uint8_t family, const uint8_t* octets, uint8_t protocol,
+                                            uint16_t port) const {
+  const int64_t at = server_index_.find(hash_of(family, octets, server_key(protocol, port)), [&](uint32_t i) {
+    const VirtualServer& server = virtual_servers[i];
+    return server.protocol == protocol && server.port == port && same_address(server.address, family, octets);
+  });
+  return at < 0 ? nullptr : &virtual_servers[static_cast<size_t>(at)];
+}
+
+bool Policy::is_member(uint8_t family, const uint8_t* octets, uint16_t port) const {
+  return member_index_.find(hash_of(family, octets, port), [&](uint32_t i) {
+    return member_addresses_[i].second == port && same_address(member_addresses_[i].first, family, octets);
+  }) >= 0;
+}
+
+}  // namespace tandem

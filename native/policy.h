@@ -1,0 +1,148 @@
+// What the operator wants, as the datapath reads it: an immutable snapshot behind one pointer.
+//
+// Built on the JavaScript thread from a plain object (policy.cc, called by addon.cc), swapped in
+// one store, freed when every worker has finished the burst that might still read it. What changes
+// more often than the config (next hops, mirror switches, roles) is in runtime.h and shared_state.h.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "device/device.h"
+#include "limits.h"
+#include "runtime.h"
+#include "snat_ports.h"
+#include "wire/big_endian.h"
+
+namespace tandem {
+
+struct Address {
+  uint8_t family;      // 4 or 6
+  uint8_t octets[16];  // network byte order; IPv4 in the first four, the rest zero
+  friend bool operator==(const Address&, const Address&) = default;
+};
+
+enum class Scheduler : uint8_t { kRoundRobin, kWeightedRoundRobin, kLeastConnections, kMaglev };
+enum class Unknown : uint8_t { kDrop, kReset, kAdopt };
+enum class Closed : uint8_t { kDrop, kReset };
+
+struct Member {
+  Address address;
+  uint16_t port;      // host byte order
+  uint16_t endpoint;  // id in Runtime::endpoints
+  uint16_t weight;    // 0: draining, existing connections go on
+  bool up;            // a monitor says so, or there is none
+  uint8_t device;     // its next hop is on: SNAT addresses answered there are used towards it
+};
+
+struct Pool {
+  Scheduler scheduler;
+  std::vector<Member> members;
+  // Derived by the scheduler from the members that are up and have weight (scheduler.h).
+  std::vector<uint16_t> available;  // indices into members
+  std::vector<uint16_t> wheel;      // weighted round robin, interleaved; Maglev: its table
+  mutable std::atomic<uint32_t> turn{0};
+};
+
+// SNAT addresses of one family; automap is the group's floating address on the member's link.
+struct SnatAddress {
+  Address address;
+  uint16_t index;  // in SnatPorts
+};
+
+struct VirtualServer {
+  uint16_t id;  // in Runtime::virtual_servers
+  uint8_t group;
+  Address address;
+  uint8_t protocol;  // IPPROTO_TCP or IPPROTO_UDP
+  uint16_t port;     // host byte order
+  uint16_t pool;     // index in Policy::pools
+  Unknown unknown;
+  bool snat;
+  std::vector<SnatAddress> snat_addresses;
+  // Derived by seal(): for each member of the pool, in its order, the SNAT addresses that are answered on
+  // the member's device; all of them where none is.
+  std::vector<std::vector<SnatAddress>> snat_by_member;
+};
+
+// An address that Tandem answers for. Virtual and floating addresses never stand on a kernel interface.
+struct OwnedAddress {
+  Address address;
+  uint8_t group;
+  uint16_t devices;  // bit n: answered (ARP, ND) on device n
+  Closed closed;     // what a port without a virtual server gets
+};
+
+struct PolicyGroup {
+  // One virtual router per device and family (RFC 9568 section 7.3): 00-00-5E-00-01-{VRID} for IPv4,
+  // 00-00-5E-00-02-{VRID} for IPv6. VRID 0: the group has none on this device.
+  uint8_t vrid[kDevicesMax];
+};
+
+class Policy {
+ public:
+  std::vector<PolicyGroup> groups;
+  std::vector<OwnedAddress> addresses;
+  std::vector<VirtualServer> virtual_servers;
+  std::vector<std::unique_ptr<Pool>> pools;
+  mutable std::atomic<uint32_t> snat_turn{0};  // spreads connections over a member's SNAT addresses
+
+  // Builds the lookups below and every pool's scheduling data. Empty: fine; else what is wrong. Once,
+  // before anything else is asked.
+  std::string seal();
+
+  const OwnedAddress* owned(uint8_t family, const uint8_t* octets) const;
+  const VirtualServer* virtual_server(uint8_t family, const uint8_t* octets, uint8_t protocol, uint16_t port) const;
+  // Whether some pool has a member with this address and port (host byte order).
+  bool is_member(uint8_t family, const uint8_t* octets, uint16_t port) const;
+  // The group whose virtual MAC on `device` this is, or -1. `family` receives 4 or 6.
+  int group_of_mac(const uint8_t mac[6], uint8_t device, uint8_t* family) const;
+
+ private:
+  // One lookup: open addressing over hashes, an index into the vector that holds what was hashed.
+  class Index {
+   public:
+    void reserve(size_t entries);
+    void insert(uint64_t hash, uint32_t entry);
+    // The first entry of this hash for which `is_it(entry)` holds, or -1.
+    template <typename Predicate>
+    int64_t find(uint64_t hash, Predicate is_it) const;
+
+   private:
+    static constexpr uint32_t kNone = 0xffffffff;
+    struct Slot {
+      uint64_t hash = 0;
+      uint32_t entry = kNone;
+    };
+    std::vector<Slot> slots_;
+  };
+
+  std::string check() const;
+  std::string index_virtual_macs();
+
+  Index address_index_;
+  Index server_index_;
+  Index member_index_;
+  std::vector<std::pair<Address, uint16_t>> member_addresses_;
+  // [device][0: IPv4, 1: IPv6][VRID]: group + 1, or 0.
+  std::array<std::array<std::array<uint8_t, 256>, 2>, kDevicesMax> group_of_vrid_{};
+};
+
+// RFC 9568 section 7.3.
+inline MacAddress virtual_mac(uint8_t family, uint8_t vrid) {
+  return {{0x00, 0x00, 0x5e, 0x00, static_cast<uint8_t>(family == 4 ? 0x01 : 0x02), vrid}};
+}
+
+inline int Policy::group_of_mac(const uint8_t mac[6], uint8_t device, uint8_t* family) const {
+  if (mac[0] != 0 || mac[1] != 0 || mac[2] != 0x5e || mac[3] != 0 || (mac[4] != 1 && mac[4] != 2)) return -1;
+  *family = mac[4] == 1 ? 4 : 6;
+  return group_of_vrid_[device][mac[4] - 1][mac[5]] - 1;
+}
+
+}  // namespace tandem

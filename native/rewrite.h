@@ -1,0 +1,39 @@
+// A packet made into what the other side must see: addresses, ports, TTL, checksums, MAC addresses, tag.
+// Everything is written into the frame; nothing is decided here.
+#pragma once
+
+#include <cstdint>
+
+#include "conn_table.h"
+#include "device/device.h"
+#include "frame.h"
+#include "wire/parse.h"
+
+namespace tandem {
+
+// Where a packet is to come from and go to, as the receiver reads it.
+struct Ends {
+  const uint8_t* source;       // 4 or 16 octets, by the packet's family
+  const uint8_t* destination;  // same
+  uint32_t ports;              // source and destination port as they lie in the header
+};
+
+// The two ports of a TCP or UDP header in one word.
+uint32_t ports_in_memory(wire::be16 source, wire::be16 destination);
+
+// Of a TCP or UDP packet with a TTL above 1, which is counted down.
+void rewrite_packet(Frame& frame, const wire::Packet& packet, const Ends& ends);
+
+// Ethernet header and 802.1Q tag: kept, replaced, put in (into the headroom) or taken out, as `to` says. The
+// frame has at most one tag.
+void rewrite_link(Frame& frame, const wire::Packet& packet, LastHop to, const MacAddress& from);
+
+// The way back to whoever sent this frame. Its tags must be repeatable().
+LastHop last_hop_of(const Frame& frame, const wire::Packet& packet);
+// Whether a LastHop can hold the frame's tags: none, or one 802.1Q tag.
+bool tags_are_repeatable(const Frame& frame, const wire::Packet& packet);
+
+constexpr uint8_t device_of(LastHop hop) { return hop >> 48 & 0xf; }
+constexpr uint16_t vlan_of(LastHop hop) { return static_cast<uint16_t>(hop >> 52); }
+
+}  // namespace tandem

@@ -1,0 +1,60 @@
+// What outlives a policy: members and virtual servers under ids that connections keep, and what may
+// change between two policies without building a new one (next hops, mirror switches, group states).
+//
+// A policy is swapped whole and names these by id. An id is given by the JavaScript thread when a
+// config first names a virtual server or a member, and taken back when no policy names it and no
+// connection counts on it. Workers read; who writes a field is said beside it.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "clock.h"
+#include "limits.h"
+#include "tcp_state.h"
+
+namespace tandem {
+
+// MAC address, device and tag in one word, as LastHop in conn_table.h; 0: not known.
+using NextHop = uint64_t;
+
+// One member of a pool, or rather its address and port: pools that share it share its count.
+struct Endpoint {
+  std::atomic<NextHop> next_hop{0};           // JavaScript thread, from the kernel's neighbours
+  std::atomic<uint32_t> connections{0};       // open now, mirrored ones included; any participant
+  std::atomic<uint64_t> opened{0};
+};
+
+struct VirtualServerState {
+  std::atomic<bool> mirror{false};            // JavaScript thread
+  // Written with the policy; kept for the connections of a virtual server that is gone.
+  std::atomic<Deciseconds> half_open{0}, established{0}, half_closed{0}, closing{0}, udp{0};
+  std::atomic<uint32_t> connections{0};       // open now; any participant
+  std::atomic<uint64_t> opened{0};
+
+  IdleTimeouts timeouts() const {
+    constexpr auto relaxed = std::memory_order_relaxed;
+    return {half_open.load(relaxed), established.load(relaxed), half_closed.load(relaxed), closing.load(relaxed),
+            udp.load(relaxed)};
+  }
+};
+
+// Traffic through one virtual server as one worker saw it. That worker writes.
+struct Traffic {
+  std::atomic<uint64_t> packets_in{0}, bytes_in{0};    // client to member; bytes are frame bytes
+  std::atomic<uint64_t> packets_out{0}, bytes_out{0};  // member to client
+};
+
+struct Runtime {
+  std::array<Endpoint, kMembersMax> endpoints;
+  std::array<VirtualServerState, kVirtualServersMax> virtual_servers;
+  // traffic[worker][virtual server]
+  std::array<std::unique_ptr<std::array<Traffic, kVirtualServersMax>>, kWorkersMax> traffic;
+  // A peer is there to be told: without one no change is marked, and the bulk covers it later.
+  std::atomic<bool> mirror_wanted{false};
+};
+
+}  // namespace tandem

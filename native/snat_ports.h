@@ -1,0 +1,64 @@
+// Which SNAT ports are free. A port is unique per (SNAT address, member, member port), so the same
+// port serves every member once.
+//
+// The units of a pair allocate from disjoint halves of 1024..65535 (unit 0 the even ports, unit 1 the
+// odd ones), so a takeover, a partition or a connection that was not mirrored yet never gives a port
+// twice. A freed port goes to the end of its queue: the oldest is reused first. One freed less than
+// 60 s ago (TIME-WAIT at the member, RFC 9293 section 3.6.1) is given only when no older one is left,
+// and that is counted.
+//
+// A port in use by a connection that this half's owner does not know of (mirrored back by the peer
+// after a restart) is found out when the table refuses the flow: the caller then asks for the next.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "clock.h"
+
+namespace tandem {
+
+class SnatPorts {
+ public:
+  struct Allocation {
+    uint16_t port;  // host byte order; 0: none is free
+    bool early;     // freed less than 60 s ago
+  };
+
+  SnatPorts() = default;
+  SnatPorts(const SnatPorts&) = delete;
+  SnatPorts& operator=(const SnatPorts&) = delete;
+  ~SnatPorts();
+
+  // Which port of a queue is given first. Random on a network: after a restart, members may hold our last ports in
+  // TIME-WAIT. The lowest in a replay, which gives the same result every time.
+  enum class First : uint8_t { kRandom, kLowest };
+
+  // Once, before any thread. `unit` is 0 or 1.
+  void start(uint8_t unit, First first = First::kRandom);
+
+  // SNAT addresses are numbered here, for as long as this object lives: whoever closes a connection knows the
+  // address only, and the policy that it came with may be gone. JavaScript thread; the same address gets the
+  // same index. -1: there are kAddressesMax. `octets` are 4 or 16 in network byte order.
+  static constexpr size_t kAddressesMax = 256;
+  int add_address(uint8_t family, const uint8_t* octets);
+  // Any thread. -1: never added.
+  int find_address(uint8_t family, const uint8_t* octets) const;
+
+  // Thread-safe; a spin lock per (address, endpoint). `address` is the index of the SNAT address, `endpoint`
+  // the member's id. Memory for a pair (under 200 KiB, touched as ports are used) is made when it is first
+  // used, on the JavaScript thread, by prepare(), false: there is none; allocate() of an unprepared pair gives 0.
+  bool prepare(uint16_t address, uint16_t endpoint);
+  Allocation allocate(uint16_t address, uint16_t endpoint, Nanos now);
+  // Only ports of this unit's half are taken back; others are ignored. Twice is once.
+  void release(uint16_t address, uint16_t endpoint, uint16_t port, Nanos now);
+
+  size_t free(uint16_t address, uint16_t endpoint) const;
+  bool ours(uint16_t port) const;
+
+ private:
+  struct Impl;
+  Impl* impl_ = nullptr;
+};
+
+}  // namespace tandem

@@ -1,0 +1,53 @@
+// Expiry: a bounded walk over a few slots after each burst. See forward.h.
+#include <algorithm>
+
+#include "connect.h"
+#include "forward.h"
+
+namespace tandem {
+namespace {
+
+constexpr auto relaxed = std::memory_order_relaxed;
+
+// A bit more than a burst's worth of slots ahead: the walk is in order, so memory is there when it comes.
+constexpr ptrdiff_t kPrefetchSlots = 8;
+
+bool is_expired(const ForwardContext& context, const Connection& connection, uint32_t control) {
+  const Deciseconds now = to_deciseconds(context.now);
+  const auto state = static_cast<TcpState>(control & Control::kStateMask);
+  const Deciseconds limit =
+      context.runtime->virtual_servers[connection.virtual_server].timeouts().of(connection.protocol, state);
+  const Deciseconds seen = connection.last_seen.load(relaxed);
+  if (uint64_t{seen} + limit > now) return false;
+
+  const bool active = context.shared->role(connection.group, context.now) != Role::kStandby;
+  const bool peer_knows = (control & (Control::kFromPeer | Control::kAnnounced)) != 0;
+  if (!active && peer_knows) return false;  // the active unit decides
+  // After a takeover every idle timer starts anew.
+  const Nanos activated = context.shared->groups[connection.group].activated.load(relaxed);
+  return uint64_t{to_deciseconds(activated)} + limit <= now;
+}
+
+}  // namespace
+
+void sweep(const ForwardContext& context, size_t* cursor, size_t budget) {
+  ConnTable& table = *context.table;
+  const size_t slots = table.slots();
+  for (size_t look = 0; look < std::min(budget, slots); ++look) {
+    if (*cursor >= slots) *cursor = 0;
+    Connection* connection = table.at((*cursor)++);
+    if (connection == nullptr) continue;
+    __builtin_prefetch(connection + kPrefetchSlots);
+
+    const uint32_t control = connection->control.load(relaxed);
+    if ((control & Control::kPendingDeferred) != 0) {
+      mark_change(context, *connection);  // queues it, if there is room now
+    } else if ((control & Control::kDead) != 0) {
+      if ((control & Control::kPendingMask) == 0) table.recycle(context.worker, *connection);
+    } else if (is_expired(context, *connection, control)) {
+      if (disconnect(context, *connection)) context.counters->add(Count::kExpired);
+    }
+  }
+}
+
+}  // namespace tandem

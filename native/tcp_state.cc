@@ -1,0 +1,72 @@
+#include "tcp_state.h"
+
+#include <array>
+
+namespace tandem {
+namespace {
+
+// What a segment says, by the flag that matters most.
+enum Event : uint8_t { kSyn, kSynAck, kAck, kPush, kFin, kRst, kEvents };
+
+constexpr uint8_t kFlagFin = 1, kFlagSyn = 2, kFlagRst = 4, kFlagPsh = 8, kFlagAck = 16;
+
+constexpr Event event_of(uint8_t flags) {
+  if (flags & kFlagRst) return kRst;
+  if (flags & kFlagSyn) return flags & kFlagAck ? kSynAck : kSyn;
+  if (flags & kFlagFin) return kFin;
+  return flags & kFlagPsh ? kPush : kAck;
+}
+
+constexpr std::array<Event, 32> kEventOfFlags = [] {
+  std::array<Event, 32> events{};
+  for (uint8_t flags = 0; flags < 32; ++flags) events[flags] = event_of(flags);
+  return events;
+}();
+
+constexpr TcpState SS = TcpState::kSynSent, SR = TcpState::kSynReceived, ES = TcpState::kEstablished,
+                   FC = TcpState::kFinClient, FS = TcpState::kFinServer, CL = TcpState::kClosing, RS = TcpState::kReset;
+
+// Who pushes data after its FIN has not sent that FIN: somebody else did, and it is taken back. A bare ACK
+// proves nothing, for it also answers the other side's FIN. After a RST any segment but a SYN does: an end
+// that was reset answers what still arrives with another RST, so a real reset stands in the end.
+// clang-format off
+constexpr TcpState kNext[kTcpStates][2][kEvents] = {
+    // from     sender        SYN SYN-ACK ACK PSH FIN RST
+    /* SS */ {{/* client */    SS,  SS,   SS, SS, SS, RS},
+              {/* member */    SS,  SR,   SS, SS, SS, RS}},
+    /* SR */ {{/* client */    SR,  SR,   ES, ES, FC, RS},
+              {/* member */    SR,  SR,   SR, SR, FS, RS}},
+    /* ES */ {{/* client */    ES,  ES,   ES, ES, FC, RS},
+              {/* member */    ES,  ES,   ES, ES, FS, RS}},
+    /* FC */ {{/* client */    FC,  FC,   FC, ES, FC, RS},
+              {/* member */    FC,  FC,   FC, FC, CL, RS}},
+    /* FS */ {{/* client */    FS,  FS,   FS, FS, CL, RS},
+              {/* member */    FS,  FS,   FS, ES, FS, RS}},
+    /* CL */ {{/* client */    CL,  CL,   CL, FS, CL, CL},
+              {/* member */    CL,  CL,   CL, FC, CL, CL}},
+    /* RS */ {{/* client */    RS,  RS,   ES, ES, FC, RS},
+              {/* member */    RS,  RS,   ES, ES, FS, RS}},
+};
+// clang-format on
+
+enum class Timeout : uint8_t { kHalfOpen, kEstablished, kHalfClosed, kClosing };
+
+constexpr Timeout kTimeout[kTcpStates] = {Timeout::kHalfOpen,   Timeout::kHalfOpen,   Timeout::kEstablished,
+                                          Timeout::kHalfClosed, Timeout::kHalfClosed, Timeout::kClosing,
+                                          Timeout::kClosing};
+
+constexpr uint8_t kUdp = 17;
+
+}  // namespace
+
+TcpState advance_tcp(TcpState state, bool from_client, uint8_t flags) {
+  return kNext[static_cast<uint8_t>(state)][from_client ? 0 : 1][kEventOfFlags[flags & 31]];
+}
+
+Deciseconds IdleTimeouts::of(uint8_t protocol, TcpState state) const {
+  if (protocol == kUdp) return udp;
+  const Deciseconds by_timeout[] = {half_open, established, half_closed, closing};
+  return by_timeout[static_cast<uint8_t>(kTimeout[static_cast<uint8_t>(state)])];
+}
+
+}  // namespace tandem

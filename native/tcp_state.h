@@ -1,0 +1,42 @@
+// TCP as a balancer sees it: enough to choose an idle timeout and to know when a connection is over.
+//
+// A balancer in the middle believes neither side: a FIN or RST shortens the idle timeout and nothing
+// else, and later traffic restores it, so a blind RST (RFC 5961) cuts no connection. The transitions
+// are one table in tcp_state.cc; read RFC 9293 section 3.3.2 first.
+#pragma once
+
+#include <cstdint>
+
+#include "clock.h"
+
+namespace tandem {
+
+enum class TcpState : uint8_t {
+  kSynSent,      // a SYN from the client
+  kSynReceived,  // and a SYN-ACK from the member
+  kEstablished,  // and the client's ACK; UDP: a datagram from each side
+  kFinClient,    // the client has sent its FIN: half-closed
+  kFinServer,    // the member has: half-closed
+  kClosing,      // both have
+  kReset,        // either has sent a RST; data restores kEstablished
+};
+inline constexpr uint8_t kTcpStates = 7;
+
+// The state after a segment with these TCP flags (RFC 9293 section 3.1: FIN 1, SYN 2, RST 4, ACK 16).
+TcpState advance_tcp(TcpState state, bool from_client, uint8_t flags);
+
+// A SYN on a tuple in one of these states opens a new connection in its place.
+constexpr bool may_reopen(TcpState state) { return state >= TcpState::kClosing; }
+
+// Of one virtual server. All in deciseconds.
+struct IdleTimeouts {
+  Deciseconds half_open;  // kSynSent, kSynReceived
+  Deciseconds established;
+  Deciseconds half_closed;  // kFinClient, kFinServer
+  Deciseconds closing;      // kClosing, kReset
+  Deciseconds udp;
+
+  Deciseconds of(uint8_t protocol, TcpState state) const;
+};
+
+}  // namespace tandem

@@ -1,0 +1,78 @@
+// What one unit tells its peer about one connection, as it crosses the mirror channel. Batches of
+// these are carried by src/mirror/ without being looked into.
+//
+//    0                   1                   2                   3
+//    0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//   |  kind, family |   protocol    |     state     | traffic group |
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//   |             term              |          incarnation          |
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//   |                           sequence                            |
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//   |          client port          |         virtual port          |
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//   |  client address, virtual address: 4 octets each, IPv6 16 each |
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+   a close ends here
+//   |          member port          |          SNAT port            |
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//   |        virtual server         |                               |
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+   last hop: MAC, then device  |
+//   |   in 4 bits, 802.1Q tag in 12 bits                            |
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//   |   member address, SNAT address: 4 octets each, IPv6 16 each   |
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "big_endian.h"
+
+namespace tandem::wire {
+
+// kind: kState or kClose in the high four bits, 4 or 6 (the address family) in the low four.
+enum class MirrorKind : uint8_t { kState = 1, kClose = 2 };
+
+// In MirrorHead::state, beside the TcpState.
+inline constexpr uint8_t kMirrorNoSnat = 0x80;
+
+struct MirrorHead {
+  uint8_t kind_family;
+  uint8_t protocol;
+  uint8_t state;  // TcpState, and kMirrorNoSnat
+  uint8_t group;
+  be16 term;
+  be16 incarnation;
+  be32 sequence;
+  be16 client_port;
+  be16 virtual_port;
+};
+
+template <size_t kAddressBytes>
+struct MirrorClose {
+  MirrorHead head;
+  uint8_t client[kAddressBytes];
+  uint8_t virtual_address[kAddressBytes];
+};
+
+template <size_t kAddressBytes>
+struct MirrorState {
+  MirrorClose<kAddressBytes> flow;
+  be16 member_port;
+  be16 snat_port;
+  be16 virtual_server;  // the sender's id, translated by its dictionary
+  uint8_t last_hop_mac[6];
+  be16 last_hop_place;  // the sender's device in the high 4 bits, 802.1Q id in the low 12
+  uint8_t member[kAddressBytes];
+  uint8_t snat[kAddressBytes];
+};
+
+static_assert(sizeof(MirrorHead) == 16);
+static_assert(sizeof(MirrorClose<4>) == 24 && sizeof(MirrorState<4>) == 46);
+static_assert(sizeof(MirrorClose<16>) == 48 && sizeof(MirrorState<16>) == 94);
+static_assert(alignof(MirrorState<16>) == 1);
+static_assert(std::is_trivially_copyable_v<MirrorState<16>>);
+
+}  // namespace tandem::wire

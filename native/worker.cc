@@ -1,0 +1,140 @@
+// The loop that every frame of a `packet` device passes through.
+#include "worker.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+namespace tandem {
+
+// One pass over all devices: what happens to a frame, in the order it happens.
+bool Worker::pass(Nanos now) {
+  context_.now = now;
+  context_.policy = policy_->enter(context_.worker);
+
+  size_t seen = 0;
+  for (const auto& device : devices_) {
+    const size_t count = device->receive(frames_.data(), kBurst);
+    if (count == 0) continue;
+    forward_burst(context_, frames_.data(), count, verdicts_.data());
+    for (size_t i = 0; i < count; i++) send(frames_[i], verdicts_[i]);
+    for (const auto& out : devices_) context_.counters->add(Drop::kDeviceFull, out->flush());
+    device->release();
+    seen += count;
+  }
+  const size_t due = pace_.due(now, seen > 0 ? kSweepBusyMax : kSweepIdleMax);
+  if (due > 0) sweep(context_, pace_.cursor(), due);
+
+  policy_->leave(context_.worker);
+  context_.table->quiesce(context_.worker);
+  context_.shared->workers[context_.worker].heartbeat.fetch_add(1, std::memory_order_release);
+  if (context_.mirror->take_wakeup() && wakeup_->call != nullptr) wakeup_->call(wakeup_->argument);
+  return seen > 0;
+}
+
+void Worker::send(const Frame& frame, const Verdict& verdict) {
+  if (verdict.kind != Verdict::Kind::kForward) return;
+  Drop why;
+  if (!devices_[verdict.device]->transmit(frame, &why)) context_.counters->add(why);
+}
+
+void Worker::run() {
+  context_.table->online(context_.worker);
+  while (!stopping_.load(std::memory_order_relaxed)) {
+    const Nanos now = boottime_now();
+    if (now - maintained_ >= kMaintainInterval) maintain(now);
+    if (!pass(now)) sleep();
+  }
+  context_.table->offline(context_.worker);
+  context_.shared->workers[context_.worker].heartbeat.store(0, std::memory_order_release);
+}
+
+// Between bursts: what costs a system call and changes seldom.
+void Worker::maintain(Nanos now) {
+  maintained_ = now;
+  for (const auto& device : devices_) {
+    device->maintain();
+    context_.counters->add(Count::kDeviceDropped, device->take_dropped());
+  }
+}
+
+// Until a device has frames, stop() is called, or a heartbeat is due.
+void Worker::sleep() {
+  context_.table->offline(context_.worker);
+  std::array<pollfd, kDevicesMax + 1> polled;
+  polled[0] = {wake_, POLLIN, 0};
+  for (size_t i = 0; i < devices_.size(); i++) polled[i + 1] = {devices_[i]->descriptor(), POLLIN, 0};
+  poll(polled.data(), static_cast<nfds_t>(devices_.size() + 1), static_cast<int>(kHeartbeatMs));
+
+  bool faulty = false;
+  for (size_t i = 0; i < devices_.size(); i++) {
+    if ((polled[i + 1].revents & (POLLERR | POLLHUP | POLLNVAL)) == 0) continue;
+    faulty = true;
+    devices_[i]->maintain();
+  }
+  // An interface that keeps failing must not keep the worker spinning.
+  if (faulty) poll(polled.data(), 1, static_cast<int>(kHeartbeatMs));
+  context_.table->online(context_.worker);
+}
+
+size_t SweepPace::due(Nanos now, size_t limit) {
+  const Nanos per_slot = slots_ == 0 ? kSweepLap : kSweepLap * workers_ / slots_ + 1;
+  if (last_ == 0 || now < last_) {
+    last_ = now;
+    return 0;
+  }
+  const size_t due = static_cast<size_t>((now - last_) / per_slot);
+  if (due <= limit) {
+    last_ += due * per_slot;
+    return due;
+  }
+  // What cannot be caught up within a second is let go: laps get longer, debts do not pile up.
+  last_ += limit * per_slot;
+  if (now - last_ > kSecond) last_ = now - kSecond;
+  return limit;
+}
+
+Worker::Worker(const ForwardContext& context, PolicySlot* policy, const Wakeup* wakeup, size_t workers)
+    : context_(context),
+      policy_(policy),
+      wakeup_(wakeup),
+      pace_(context.table->slots(), workers, context.table->slots() / workers * context.worker) {}
+
+Worker::~Worker() { stop(); }
+
+SystemError Worker::start(std::vector<std::unique_ptr<Device>> devices) {
+  wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (wake_ < 0) return system_error("eventfd of a worker", "");
+  devices_ = std::move(devices);
+
+  // Signals belong to the JavaScript thread; a new thread inherits this mask.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([this] { run(); });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+
+  char name[16];  // the kernel keeps 15 characters
+  snprintf(name, sizeof name, "tandem-worker-%zu", context_.worker);
+  pthread_setname_np(thread_.native_handle(), name);
+  return {};
+}
+
+void Worker::stop() {
+  stopping_.store(true, std::memory_order_relaxed);
+  if (thread_.joinable()) {
+    const uint64_t one = 1;
+    if (write(wake_, &one, sizeof one) < 0) { /* full: the worker wakes by its heartbeat */
+    }
+    thread_.join();
+  }
+  if (wake_ >= 0) close(wake_);
+  wake_ = -1;
+  devices_.clear();
+}
+
+}  // namespace tandem

@@ -1,0 +1,83 @@
+// A worker: one native thread that moves frames between its devices. Start reading at Worker::pass().
+//
+// It never waits for the JavaScript thread and takes no lock. When nothing arrives it sleeps in poll(2) on
+// its devices, at most kHeartbeatMs, so that its heartbeat moves and expiry goes on.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "device/device.h"
+#include "forward.h"
+#include "policy_slot.h"
+#include "system_error.h"
+
+namespace tandem {
+
+// A lap of the whole connection table by all workers together, at least this often when they keep up.
+inline constexpr Nanos kSweepLap = 10 * kSecond;
+// Slots that one pass sweeps: few behind a burst, many when nothing else is to be done. A table too large
+// for that has longer laps.
+inline constexpr size_t kSweepBusyMax = 64;
+inline constexpr size_t kSweepIdleMax = 32768;
+// How often a device is maintained and asked for what the kernel dropped.
+inline constexpr Nanos kMaintainInterval = kSecond;
+
+// Expiry spread over time: how many slots are due at `now`.
+class SweepPace {
+ public:
+  // `cursor` is where this worker begins, so that workers sweep different parts.
+  SweepPace(size_t slots, size_t workers, size_t cursor) : slots_(slots), workers_(workers), cursor_(cursor) {}
+  size_t due(Nanos now, size_t limit);
+  size_t* cursor() { return &cursor_; }
+
+ private:
+  size_t slots_;
+  size_t workers_;
+  size_t cursor_;
+  Nanos last_ = 0;
+};
+
+// Calls back when changes were queued for the mirror while the JavaScript thread waits for them.
+struct Wakeup {
+  void (*call)(void* argument) = nullptr;
+  void* argument = nullptr;
+};
+
+class Worker {
+ public:
+  // `context` with everything but policy and time; what it points to and `policy` outlive the worker.
+  Worker(const ForwardContext& context, PolicySlot* policy, const Wakeup* wakeup, size_t workers);
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+  ~Worker();
+
+  // Index in the vector is the device's index.
+  SystemError start(std::vector<std::unique_ptr<Device>> devices);
+  void stop();
+
+ private:
+  void run();
+  bool pass(Nanos now);
+  void send(const Frame& frame, const Verdict& verdict);
+  void maintain(Nanos now);
+  void sleep();
+
+  ForwardContext context_;
+  PolicySlot* policy_;
+  const Wakeup* wakeup_;
+  SweepPace pace_;
+  Nanos maintained_ = 0;
+  std::vector<std::unique_ptr<Device>> devices_;
+  std::array<Frame, kBurst> frames_;
+  std::array<Verdict, kBurst> verdicts_;
+  std::atomic<bool> stopping_{false};
+  int wake_ = -1;  // eventfd: written by stop()
+  std::thread thread_;
+};
+
+}  // namespace tandem

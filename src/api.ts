@@ -1,0 +1,324 @@
+/**
+ * What an operator may ask of a running daemon, as types: the one seam between the CLI and the daemon.
+ *
+ * The balancer implements `Control`; `src/io/api_server.ts` serves it as JSON over HTTP on a unix socket
+ * and `src/io/api_client.ts` is the same interface at the other end. Everything here survives
+ * JSON.stringify: no bigint, no Map, no undefined, times as ISO 8601 text in UTC, null for "not known"
+ * and "never". Counters are numbers, exact up to 2^53.
+ *
+ * A request that cannot be done is refused with a `ControlError`: a stable code, what is wrong, and how
+ * to mend it.
+ */
+
+import type { ConfigError, MirrorMode } from './config/model.js';
+import type { AddressText, ConnectionRow, RoleName, SchedulerName, TableCounts } from './datapath.js';
+
+export interface Control {
+  status(): Promise<Status>;
+  virtualServers(): Promise<VirtualServerStatus[]>;
+  pools(): Promise<PoolStatus[]>;
+  /** A bounded part of the table; `next` of one answer is `cursor` of the next question. */
+  connections(query: ConnectionsQuery): Promise<ConnectionsPage>;
+  mirror(): Promise<MirrorStatus>;
+  failover(): Promise<FailoverStatus>;
+  counters(): Promise<CountersStatus>;
+  /** Reads the config file again. Refused whole, changing nothing, if it is not valid or needs a restart. */
+  reload(): Promise<ReloadResult>;
+  /**
+   * Hands a traffic group (null: all) to the peer. Returns when it is done. Refused while the peer is not
+   * in sync or not there, unless `force`. The unit then keeps out of the way until released or the peer fails.
+   */
+  standby(trafficGroup: string | null, force: boolean): Promise<StandbyResult>;
+  /** Ends what `standby` asked for: the unit may become active again by priority. */
+  releaseStandby(trafficGroup: string | null): Promise<StandbyResult>;
+  /** Switches mirroring of one virtual server until the next reload or restart; connections go on. */
+  setMirror(virtualServer: string, mode: MirrorMode): Promise<SetMirrorResult>;
+}
+
+// ---------------------------------------------------------------------------------------------- status
+
+export interface Status {
+  readonly version: string;
+  readonly unit: string;
+  readonly pid: number;
+  readonly configFile: string;
+  readonly startedAt: string;
+  /** When the config in force was read. */
+  readonly configLoadedAt: string;
+  readonly trafficGroups: readonly { readonly name: string; readonly role: RoleName; readonly term: number }[];
+  readonly links: readonly LinkStatus[];
+  readonly workers: number;
+  readonly table: TableCounts;
+  readonly mirror: { readonly channel: ChannelState; readonly inSync: boolean };
+  /** The forked failover process; null while it is not running. */
+  readonly failoverPid: number | null;
+  readonly virtualServers: { readonly total: number; readonly available: number };
+  readonly members: { readonly total: number; readonly up: number };
+  /** What an operator should look at, one sentence each; empty when all is well. */
+  readonly warnings: readonly string[];
+}
+
+export interface LinkStatus {
+  readonly name: string;
+  readonly interface: string;
+  readonly mac: string | null;
+  readonly carrier: boolean | null;
+}
+
+// ------------------------------------------------------------------------- virtual servers and pools
+
+export interface VirtualServerStatus {
+  readonly name: string;
+  readonly address: AddressText;
+  readonly port: number;
+  readonly protocol: 'tcp' | 'udp';
+  readonly trafficGroup: string;
+  readonly role: RoleName;
+  readonly pool: string;
+  readonly membersUp: number;
+  readonly membersTotal: number;
+  /** In force now. */
+  readonly mirror: MirrorMode;
+  /** What the config says; differs from `mirror` after `tandem virtual NAME mirror conn ...`. */
+  readonly mirrorConfigured: MirrorMode;
+  readonly connections: number;
+  readonly opened: number;
+  readonly packetsIn: number;
+  readonly bytesIn: number;
+  readonly packetsOut: number;
+  readonly bytesOut: number;
+}
+
+/** `unknown`: the monitor has not finished its first round. */
+export type MemberState = 'up' | 'down' | 'draining' | 'unknown';
+
+export interface MemberStatus {
+  readonly address: AddressText;
+  readonly port: number;
+  readonly weight: number;
+  readonly state: MemberState;
+  /** Why it is down, or what the monitor saw last; null without a monitor. */
+  readonly reason: string | null;
+  /** When `state` last changed. */
+  readonly since: string | null;
+  readonly link: string | null;
+  readonly nextHopMac: string | null;
+  readonly connections: number;
+  readonly opened: number;
+}
+
+export interface PoolStatus {
+  readonly name: string;
+  readonly scheduler: SchedulerName;
+  /** `http every 1000 ms`, or null. */
+  readonly monitor: string | null;
+  readonly members: readonly MemberStatus[];
+}
+
+// ----------------------------------------------------------------------------------------- connections
+
+export interface ConnectionsQuery {
+  readonly virtualServer: string | null;
+  /** Slot to go on from; 0 to begin. */
+  readonly cursor: number;
+  /** 1..CONNECTIONS_PAGE_MAX. */
+  readonly limit: number;
+}
+
+export const CONNECTIONS_PAGE_MAX = 1000;
+
+export interface ConnectionsPage {
+  readonly rows: readonly ConnectionRow[];
+  /** Null at the end of the table. */
+  readonly next: number | null;
+  /** Connections in the whole table, whatever the query. */
+  readonly used: number;
+}
+
+// ---------------------------------------------------------------------------------------------- mirror
+
+/** `connecting`: dialling or waiting for the peer; `greeting`: connected, hello not yet accepted. */
+export type ChannelState = 'off' | 'connecting' | 'greeting' | 'up';
+
+export interface MirrorStatus {
+  readonly channel: ChannelState;
+  /** The peer's mirror address and port. */
+  readonly peer: string;
+  /** Null while it is not connected. */
+  readonly peerUnit: string | null;
+  readonly connectedSince: string | null;
+  /** Why the channel last went down. */
+  readonly lastError: string | null;
+  /** How often the channel came up since the daemon started. */
+  readonly connects: number;
+  /** The peer holds what we hold: our bulk's end marker was acked. */
+  readonly inSync: boolean;
+  /** We hold what the peer holds, or are active ourselves. */
+  readonly peerSynced: boolean;
+  readonly generation: number;
+  readonly sending: {
+    readonly records: number;
+    readonly batches: number;
+    readonly bytes: number;
+    readonly ackedRecords: number;
+    /** Connections that would not survive: the peer's table was full. */
+    readonly refusedFull: number;
+    /** Their virtual server or member is not in the peer's config. */
+    readonly unknown: number;
+    /** `announced`: connections of this bulk, or the last one. */
+    readonly bulk: { readonly running: boolean; readonly announced: number; readonly completed: number };
+  };
+  readonly receiving: {
+    readonly records: number;
+    readonly batches: number;
+    readonly bytes: number;
+    readonly applied: number;
+    readonly stale: number;
+    readonly refusedFull: number;
+    readonly unknown: number;
+    /** Connections closed because the peer's bulk did not announce them. */
+    readonly droppedUnannounced: number;
+    readonly bulk: { readonly running: boolean; readonly completed: number };
+  };
+  /** Connections of the channel that were closed for what they said, by reason. */
+  readonly faults: Readonly<Record<string, number>>;
+  readonly lag: {
+    /** Age of the oldest batch that was not acked; 0: all is. */
+    readonly oldestUnackedMs: number;
+    readonly unackedBytes: number;
+    readonly unackedBatches: number;
+    /** From taking a batch to its ack, the last time; null: none yet. */
+    readonly lastAckMs: number | null;
+  };
+  readonly virtualServers: readonly { readonly name: string; readonly mode: MirrorMode }[];
+}
+
+// -------------------------------------------------------------------------------------------- failover
+
+export interface VirtualRouterStatus {
+  readonly link: string;
+  readonly family: 4 | 6;
+  readonly vrid: number;
+  readonly state: 'initialize' | 'backup' | 'active' | 'handing-over';
+  /** Milliseconds since the peer's last accepted advert; null: none yet. */
+  readonly peerAdvertAgeMs: number | null;
+  /** Priority in it. */
+  readonly peerPriority: number | null;
+  readonly advertsSent: number;
+  readonly advertsReceived: number;
+  /** Received and refused, by reason; reasons that never happened may be left out. */
+  readonly advertsDropped: Readonly<Record<string, number>>;
+}
+
+export interface TrafficGroupStatus {
+  readonly name: string;
+  readonly role: RoleName;
+  readonly term: number;
+  readonly priority: number;
+  readonly effectivePriority: number;
+  readonly preempt: boolean;
+  /** Why the unit does not take the group although it could: `waiting until in sync`, `standby on request`. */
+  readonly heldBack: string | null;
+  readonly leaseMs: number;
+  readonly virtualRouters: readonly VirtualRouterStatus[];
+  /** Role changes since the daemon started. */
+  readonly transitionCount: number;
+  /** The most recent ones, newest first; a bounded list. */
+  readonly transitions: readonly { readonly at: string; readonly role: RoleName; readonly reason: string }[];
+}
+
+export interface FailoverStatus {
+  readonly unit: string;
+  readonly failoverPid: number | null;
+  readonly trafficGroups: readonly TrafficGroupStatus[];
+}
+
+// -------------------------------------------------------------------------------------------- counters
+
+export interface CounterRow {
+  readonly name: string;
+  /** What it counts, in one sentence. */
+  readonly sentence: string;
+  readonly value: number;
+}
+
+export interface CountersStatus {
+  readonly counts: readonly CounterRow[];
+  readonly drops: readonly CounterRow[];
+}
+
+// --------------------------------------------------------------------------------------------- results
+
+export interface ReloadResult {
+  /** One line each: `pool web: member 10.2.0.13:80 added`. Empty: the file says what was in force. */
+  readonly changes: readonly string[];
+  readonly loadedAt: string;
+}
+
+export interface StandbyResult {
+  readonly trafficGroups: readonly {
+    readonly name: string;
+    readonly role: RoleName;
+    /** `handed over to b in 12 ms`, `was standby already`, `released`. */
+    readonly outcome: string;
+  }[];
+}
+
+export interface SetMirrorResult {
+  readonly virtualServer: string;
+  readonly was: MirrorMode;
+  readonly now: MirrorMode;
+}
+
+// ---------------------------------------------------------------------------------------------- errors
+
+/** `bad_request`: the question makes no sense; `not_found`: it names nothing here; `refused`: not now. */
+export type ControlErrorKind = 'bad_request' | 'not_found' | 'refused' | 'failed';
+
+export interface ControlErrorBody {
+  readonly kind: ControlErrorKind;
+  /** Stable word for programs: `peer_not_in_sync`, `unknown_virtual_server`, `config_invalid`, ... */
+  readonly code: string;
+  readonly message: string;
+  /** What the operator can do about it; null when nothing helps. */
+  readonly mend: string | null;
+  /** Faults of the file, when a reload was refused for them. */
+  readonly configErrors: readonly ConfigError[];
+}
+
+/** Thrown by any `Control`; crosses the socket whole. */
+export class ControlError extends Error implements ControlErrorBody {
+  readonly kind: ControlErrorKind;
+  readonly code: string;
+  readonly mend: string | null;
+  readonly configErrors: readonly ConfigError[];
+
+  constructor(
+    kind: ControlErrorKind,
+    code: string,
+    message: string,
+    mend: string | null = null,
+    configErrors: readonly ConfigError[] = [],
+  ) {
+    super(message);
+    this.name = 'ControlError';
+    this.kind = kind;
+    this.code = code;
+    this.mend = mend;
+    this.configErrors = configErrors;
+  }
+}
+
+/** Where the daemon listens unless told otherwise; the environment's TANDEM_SOCKET comes before it. */
+export const DEFAULT_SOCKET = '/run/tandem/tandem.sock';
+
+/** No daemon answers on the socket: nothing was asked, so nothing was done. */
+export class DaemonUnreachable extends Error {
+  readonly mend: string;
+
+  constructor(message: string, mend: string) {
+    super(message);
+    this.name = 'DaemonUnreachable';
+    this.mend = mend;
+  }
+}

@@ -1,0 +1,316 @@
+/**
+ * The balancer: one unit's parts brought together. It decides what the datapath's policy is, what the failover
+ * process must know, and what the mirror channel is told, and answers the operator (`Control`).
+ *
+ *   monitors, neighbours, config ──► policy ──► datapath
+ *   mirror in sync ──► condition ──► failover process ──► roles ──► mirror channel
+ *
+ * It owns no socket and no timer; its parts come as ports, so a test can be the world.
+ */
+
+import type {
+  ConnectionsPage,
+  ConnectionsQuery,
+  Control,
+  CountersStatus,
+  FailoverStatus,
+  MirrorStatus,
+  PoolStatus,
+  ReloadResult,
+  SetMirrorResult,
+  StandbyResult,
+  Status,
+  TrafficGroupStatus,
+  VirtualServerStatus,
+} from '../api.js';
+import { ControlError } from '../api.js';
+import { diffConfigs } from '../config/diff.js';
+import type { Config, MirrorMode, UnitName } from '../config/model.js';
+import { buildPolicy, memberKey } from '../config/policy.js';
+import { failoverConfiguration } from '../failover/configuration.js';
+import type { RoleReport } from '../failover/messages.js';
+import type { Hello } from '../mirror/messages.js';
+import { formatEndpoint } from '../wire/ip_address.js';
+import { Groups } from './groups.js';
+import type { Ports } from './ports.js';
+import { channelState, mirrorView } from './mirror_view.js';
+import { configNames, counterViews, linkViews, type MemberHealth, peerDifferences, poolViews, virtualServerViews, warnings } from './views.js';
+
+export interface Identity {
+  readonly unit: UnitName;
+  readonly version: string;
+  readonly pid: number;
+  readonly configFile: string;
+}
+
+export class Balancer implements Control {
+  readonly #identity: Identity;
+  readonly #ports: Ports;
+  readonly #groups: Groups;
+  readonly #startedAt = new Date();
+  #config: Config;
+  #configLoadedAt = new Date();
+  /** Mirroring switched at run time. */
+  readonly #mirrorOverrides = new Map<string, MirrorMode>();
+  #policyQueued = false;
+  #peer: Hello | null = null;
+  #connectedSince: Date | null = null;
+  #channelError: string | null = null;
+
+  constructor(identity: Identity, config: Config, ports: Ports) {
+    this.#identity = identity;
+    this.#config = config;
+    this.#ports = ports;
+    this.#groups = new Groups(config, identity.unit, ports);
+  }
+
+  /** The parts are running; gives each what it needs from the others. */
+  start(): void {
+    this.#setPolicy();
+    this.#ports.mirror.updateDictionary();
+    this.#ports.failover.configure(failoverConfiguration(this.#config, this.#identity.unit));
+    this.#tellConditions();
+  }
+
+  /** In force now. */
+  get config(): Config {
+    return this.#config;
+  }
+
+  // ---------------------------------------------------------------------------------------- news of the parts
+
+  onMember(): void {
+    this.#queuePolicy();
+  }
+
+  onNextHops(): void {
+    // A member may have come to another device, and automap chooses by device.
+    this.#queuePolicy();
+  }
+
+  /** Conditions are not told again here: a unit that lost its lease holds back until the mirror says otherwise. */
+  onRole(report: RoleReport): void {
+    this.#groups.onRole(report);
+    this.#ports.mirror.updateRoles();
+  }
+
+  onFailoverGone(): void {
+    this.#groups.onFailoverGone();
+    this.#ports.mirror.updateRoles();
+  }
+
+  /** The peer said hello, or changed a role since. */
+  onPeer(peer: Hello): void {
+    this.#connectedSince ??= new Date();
+    this.#setPeer(peer);
+  }
+
+  onPeerGone(reason: string): void {
+    this.#connectedSince = null;
+    this.#channelError = reason;
+    this.#setPeer(null);
+  }
+
+  onInSync(): void {
+    this.#tellConditions();
+  }
+
+  /** The peer hands a traffic group over. Returns why not, or null. */
+  onHandOverAsked(trafficGroup: string, term: number, forced: boolean): string | null {
+    return this.#groups.takeOver(trafficGroup, term, forced);
+  }
+
+  // -------------------------------------------------------------------------------------------------- Control
+
+  async status(): Promise<Status> {
+    const { datapath, failover, mirror, neighbours } = this.#ports;
+    const servers = this.#virtualServers();
+    const pools = this.#pools();
+    const groups = this.#groups.status();
+    const links = linkViews(neighbours.links());
+    const members = pools.flatMap((pool) => pool.members);
+    const differences = this.#peer === null ? [] : peerDifferences(configNames(this.#config), this.#peer.config);
+    return {
+      version: this.#identity.version,
+      unit: this.#identity.unit,
+      pid: this.#identity.pid,
+      configFile: this.#identity.configFile,
+      startedAt: this.#startedAt.toISOString(),
+      configLoadedAt: this.#configLoadedAt.toISOString(),
+      trafficGroups: groups.map(({ name, role, term }) => ({ name, role, term })),
+      links,
+      workers: this.#config.datapath.workers,
+      table: datapath.tableCounts(),
+      mirror: { channel: channelState(mirror.status()), inSync: mirror.inSync.self && mirror.inSync.peer },
+      failoverPid: failover.pid,
+      virtualServers: { total: servers.length, available: servers.filter(({ membersUp }) => membersUp > 0).length },
+      members: { total: members.length, up: members.filter(({ state }) => state === 'up').length },
+      warnings: warnings(groups, servers, links, { present: this.#peer !== null, differences }),
+    };
+  }
+
+  async virtualServers(): Promise<VirtualServerStatus[]> {
+    return this.#virtualServers();
+  }
+
+  async pools(): Promise<PoolStatus[]> {
+    return this.#pools();
+  }
+
+  async connections({ virtualServer, cursor, limit }: ConnectionsQuery): Promise<ConnectionsPage> {
+    if (virtualServer !== null) this.#knownVirtualServer(virtualServer);
+    const { datapath } = this.#ports;
+    const { rows, next } = datapath.connections(cursor, limit, virtualServer);
+    return { rows, next, used: datapath.tableCounts().used };
+  }
+
+  async mirror(): Promise<MirrorStatus> {
+    const virtualServers = this.#config.virtualServers.map(({ name }) => ({ name, mode: this.#modeOf(name) }));
+    const peer = this.#config.units[this.#identity.unit === 'a' ? 'b' : 'a'].mirror;
+    const history = {
+      peerAddress: formatEndpoint(peer.address, peer.port),
+      connectedSince: this.#connectedSince,
+      lastError: this.#channelError,
+    };
+    return mirrorView(this.#ports.mirror.status(), history, virtualServers);
+  }
+
+  async failover(): Promise<FailoverStatus> {
+    return { unit: this.#identity.unit, failoverPid: this.#ports.failover.pid, trafficGroups: this.#groups.status() };
+  }
+
+  async counters(): Promise<CountersStatus> {
+    const { datapath, dropNames, countNames } = this.#ports;
+    const values = new BigUint64Array(dropNames.length + countNames.length);
+    datapath.readCounters(values);
+    return counterViews(dropNames, countNames, values);
+  }
+
+  async reload(): Promise<ReloadResult> {
+    const result = await this.#ports.readConfig();
+    if (!result.ok) {
+      const count = result.errors.length;
+      throw new ControlError(
+        'refused',
+        'config_invalid',
+        `${this.#identity.configFile} has ${count === 1 ? 'an error' : `${count} errors`}; the config in force stays`,
+        'mend the file (tandem check shows the same errors) and reload again',
+        result.errors,
+      );
+    }
+    const { changes, needRestart } = diffConfigs(this.#config, result.config, this.#identity.unit);
+    if (needRestart.length > 0) {
+      throw new ControlError(
+        'refused',
+        'needs_restart',
+        `cannot be changed while the unit runs: ${needRestart.join('; ')}`,
+        'hand over with tandem standby and restart this unit, or undo these changes; nothing was changed',
+      );
+    }
+    this.#config = result.config;
+    this.#configLoadedAt = new Date();
+    this.#mirrorOverrides.clear();
+    this.#groups.reconfigure(result.config);
+    await this.#ports.neighbours.update(result.config.pools.flatMap(({ members }) => members));
+    this.#ports.monitors.update(result.config.pools);
+    this.#setPolicy();
+    this.#ports.mirror.updateDictionary();
+    this.#ports.failover.configure(failoverConfiguration(result.config, this.#identity.unit));
+    this.#tellConditions();
+    this.#ports.log.info({ changes }, 'config reloaded');
+    return { changes, loadedAt: this.#configLoadedAt.toISOString() };
+  }
+
+  async standby(trafficGroup: string | null, force: boolean): Promise<StandbyResult> {
+    return this.#groups.standby(trafficGroup, force);
+  }
+
+  async releaseStandby(trafficGroup: string | null): Promise<StandbyResult> {
+    return this.#groups.release(trafficGroup);
+  }
+
+  async setMirror(virtualServer: string, mode: MirrorMode): Promise<SetMirrorResult> {
+    this.#knownVirtualServer(virtualServer);
+    const was = this.#modeOf(virtualServer);
+    if (was !== mode) {
+      this.#mirrorOverrides.set(virtualServer, mode);
+      this.#ports.datapath.setMirror(virtualServer, mode !== 'off');
+      // Connections that are open already are announced, or no longer are.
+      this.#ports.mirror.resync();
+      this.#tellConditions();
+    }
+    return { virtualServer, was, now: mode };
+  }
+
+  // -------------------------------------------------------------------------------------------------- inside
+
+  #setPeer(peer: Hello | null): void {
+    this.#peer = peer;
+    this.#groups.setPeer(peer);
+    this.#tellConditions();
+  }
+
+  /** Changes come in bursts (a monitor's round, a link that comes up): one policy for all of them. */
+  #queuePolicy(): void {
+    if (this.#policyQueued) return;
+    this.#policyQueued = true;
+    setImmediate(() => {
+      this.#policyQueued = false;
+      this.#setPolicy();
+    });
+  }
+
+  #setPolicy(): void {
+    const { datapath, monitors, neighbours } = this.#ports;
+    const memberStates = new Map<string, 'up' | 'down'>();
+    for (const { pool, address, port, health } of monitors.states()) {
+      if (health !== 'unknown') memberStates.set(memberKey(pool, address, port), health);
+    }
+    const memberDevices = new Map<string, number>();
+    for (const { address, device } of neighbours.status()) {
+      if (device !== null) memberDevices.set(address, device);
+    }
+    datapath.setPolicy(buildPolicy(this.#config, { memberStates, memberDevices, mirrorOverrides: this.#mirrorOverrides }));
+    datapath.setNextHops(neighbours.nextHops());
+  }
+
+  #tellConditions(): void {
+    this.#groups.tellConditions((trafficGroup) =>
+      this.#config.virtualServers.some(
+        (server) => server.trafficGroup === trafficGroup && this.#modeOf(server.name) !== 'off',
+      ),
+    );
+  }
+
+
+  #modeOf(virtualServer: string): MirrorMode {
+    const configured = this.#config.virtualServers.find(({ name }) => name === virtualServer)?.mirror ?? 'off';
+    return this.#mirrorOverrides.get(virtualServer) ?? configured;
+  }
+
+  #knownVirtualServer(name: string): void {
+    const names = this.#config.virtualServers.map((server) => server.name);
+    if (names.includes(name)) return;
+    throw new ControlError('not_found', 'unknown_virtual_server', `no virtual server '${name}'`, `there are: ${names.join(', ')}`);
+  }
+
+  #pools(): PoolStatus[] {
+    const { datapath, monitors, neighbours } = this.#ports;
+    const health = new Map<string, MemberHealth>(
+      monitors.states().map((state) => [memberKey(state.pool, state.address, state.port), state]),
+    );
+    const hops = new Map(neighbours.status().map((hop) => [hop.address, hop]));
+    return poolViews(this.#config, { health, hops, counts: datapath.memberCounts() });
+  }
+
+  #virtualServers(): VirtualServerStatus[] {
+    const roles = new Map<string, TrafficGroupStatus['role']>(this.#groups.roles().map(({ name, role }) => [name, role]));
+    return virtualServerViews(
+      this.#config,
+      this.#pools(),
+      this.#ports.datapath.virtualServerCounts(),
+      (name) => roles.get(name) ?? 'standby',
+      (name) => this.#modeOf(name),
+    );
+  }
+}

@@ -1,0 +1,71 @@
+/** The mirror channel as the operator sees it. */
+
+import type { ChannelState, MirrorStatus } from '../api.js';
+import type { MirrorMode } from '../config/model.js';
+import type { MirrorStatus as ChannelStatus } from '../mirror/status.js';
+
+/** What the balancer noted of the channel's ups and downs. */
+export interface ChannelHistory {
+  readonly peerAddress: string;
+  readonly connectedSince: Date | null;
+  readonly lastError: string | null;
+}
+
+const CHANNEL_STATES: Readonly<Record<ChannelStatus['link'], ChannelState>> = {
+  stopped: 'off',
+  waiting: 'connecting',
+  dialling: 'connecting',
+  greeting: 'greeting',
+  open: 'up',
+};
+
+export function channelState(status: ChannelStatus): ChannelState {
+  return CHANNEL_STATES[status.link];
+}
+
+export function mirrorView(
+  status: ChannelStatus,
+  history: ChannelHistory,
+  virtualServers: readonly { readonly name: string; readonly mode: MirrorMode }[],
+): MirrorStatus {
+  const { counters, bulk, peerBulk, inSync } = status;
+  return {
+    channel: channelState(status),
+    peer: history.peerAddress,
+    peerUnit: status.peer?.unit ?? null,
+    connectedSince: history.connectedSince?.toISOString() ?? null,
+    lastError: history.lastError,
+    connects: counters.connects,
+    inSync: inSync.peer,
+    peerSynced: inSync.self,
+    generation: status.generation,
+    sending: {
+      records: counters.records_sent,
+      batches: counters.batches_sent,
+      bytes: counters.bytes_sent,
+      ackedRecords: counters.records_acked,
+      refusedFull: counters.peer_refused_full,
+      unknown: counters.peer_unknown,
+      bulk: { running: bulk.phase === 'running' || bulk.phase === 'ended', announced: bulk.announced, completed: counters.bulks_acked },
+    },
+    receiving: {
+      records: counters.records_received,
+      batches: counters.batches_received,
+      bytes: counters.bytes_received,
+      applied: counters.records_applied,
+      stale: counters.records_stale,
+      refusedFull: counters.records_refused_full,
+      unknown: counters.records_unknown,
+      droppedUnannounced: counters.connections_dropped,
+      bulk: { running: peerBulk.phase !== 'none' && peerBulk.phase !== 'complete', completed: counters.bulks_received },
+    },
+    faults: { ...status.faults, ...(status.strangers > 0 ? { strangers: status.strangers } : {}) },
+    lag: {
+      oldestUnackedMs: Math.round(status.lagMs * 10) / 10,
+      unackedBytes: status.queueBytes,
+      unackedBatches: status.queueBatches,
+      lastAckMs: status.lastAckMs,
+    },
+    virtualServers,
+  };
+}

@@ -1,0 +1,74 @@
+/**
+ * What the balancer works with: the unit's parts as it sees them. `src/io/` and `src/main.ts` provide them;
+ * a test provides others. Only what the balancer calls is here.
+ */
+
+import type { ConfigResult } from '../config/load.js';
+import type { PoolConfig } from '../config/model.js';
+import type { Datapath, NextHop, SharedStateHandle } from '../datapath.js';
+import type { FailoverConfiguration, FailoverCounts, GroupCondition, VirtualRouterReport } from '../failover/messages.js';
+import type { InSync } from '../mirror/state.js';
+import type { MirrorStatus as ChannelStatus } from '../mirror/status.js';
+import type { DeviceLinkStatus, MemberHealth } from './views.js';
+
+/** The failover process. */
+export interface FailoverPort {
+  readonly pid: number | null;
+  configure(configuration: FailoverConfiguration): void;
+  condition(group: string, condition: GroupCondition): void;
+  termSeen(group: string, term: number, peerActive: boolean): void;
+  /** Resolves true when the peer was seen active, false when the time for a hand-over was up first. */
+  handOver(group: string): Promise<boolean>;
+  takeOver(group: string): void;
+  release(group: string): void;
+  /** As last told, once a second. */
+  readonly counts: FailoverCounts;
+  readonly virtualRouters: readonly VirtualRouterReport[];
+}
+
+/** The mirror channel. It reads roles, dictionary and config names itself, when told that they have changed. */
+export interface MirrorPort {
+  readonly inSync: InSync;
+  updateRoles(): void;
+  updateDictionary(): void;
+  /** Announces every mirrored connection once more. */
+  resync(): void;
+  /** Resolves when every change made before the call was acked by the peer. */
+  flush(): Promise<void>;
+  /** Rejects with the peer's refusal. */
+  requestTakeOver(group: string, term: number, forced: boolean): Promise<void>;
+  status(): ChannelStatus;
+}
+
+export interface MonitorPort {
+  update(pools: readonly PoolConfig[]): void;
+  states(): readonly MemberHealth[];
+}
+
+export interface NeighbourPort {
+  update(members: readonly { readonly address: string; readonly port: number }[]): Promise<void>;
+  nextHops(): readonly NextHop[];
+  status(): readonly { readonly address: string; readonly device: number | null; readonly mac: string | null }[];
+  links(): readonly DeviceLinkStatus[];
+}
+
+export interface Log {
+  info(details: object, message: string): void;
+  warn(details: object, message: string): void;
+  error(details: object, message: string): void;
+}
+
+type NamedSentences = readonly (readonly [name: string, sentence: string])[];
+
+export interface Ports {
+  readonly datapath: Datapath;
+  readonly dropNames: NamedSentences;
+  readonly countNames: NamedSentences;
+  readonly sharedState: SharedStateHandle;
+  readonly failover: FailoverPort;
+  readonly mirror: MirrorPort;
+  readonly monitors: MonitorPort;
+  readonly neighbours: NeighbourPort;
+  readonly readConfig: () => Promise<ConfigResult>;
+  readonly log: Log;
+}

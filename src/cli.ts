@@ -1,0 +1,38 @@
+/** `tandem`: gives the command line the real world. Commands are in src/cli/. */
+
+import { readFileSync } from 'node:fs';
+
+import { run, type StricliProcess } from '@stricli/core';
+
+import { buildCli } from './cli/app.js';
+import { EXIT, type CliContext } from './cli/context.js';
+import { ApiClient } from './io/api_client.js';
+import { readConfig } from './io/config_file.js';
+
+/** Output piped into `head` ends early; that is no failure of ours. */
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit();
+  throw error;
+});
+
+const streams: StricliProcess = { stdout: process.stdout, stderr: process.stderr, env: process.env };
+const context: CliContext = {
+  process: streams,
+  now: Date.now,
+  connect: (socketPath) => new ApiClient(socketPath),
+  readConfig,
+  // Loaded when asked for: `tandem status` needs no datapath.
+  runDaemon: async (options) => (await import('./main.js')).runDaemon(options),
+  replay: async (options) => {
+    const [{ native }, { replayCapture }] = await Promise.all([import('./io/native.js'), import('./replay.js')]);
+    return replayCapture(native, options);
+  },
+};
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+await run(buildCli(version), process.argv.slice(2), context);
+// stricli's own codes, for what it could not understand, are negative.
+const code = Number(streams.exitCode);
+process.exitCode = code < 0 ? EXIT.usage : code;

@@ -1,0 +1,30 @@
+/** What commands need of the world; src/cli.ts gives the real thing, tests give their own. */
+
+import type { CommandContext, StricliProcess } from '@stricli/core';
+
+import type { Control } from '../api.js';
+import type { ConfigResult } from '../config/load.js';
+import type { ReplayOptions, ReplaySummary } from '../replay.js';
+
+export interface RunOptions {
+  readonly file: string;
+  readonly unit: 'a' | 'b';
+  readonly socket: string;
+  readonly logLevel: LogLevel;
+}
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export interface CliContext extends CommandContext {
+  readonly process: StricliProcess;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly connect: (socketPath: string) => Control;
+  readonly readConfig: (file: string) => ConfigResult;
+  readonly runDaemon: (options: RunOptions) => Promise<void>;
+  readonly replay: (options: ReplayOptions) => Promise<ReplaySummary>;
+}
+
+/** 0 done, 1 refused or failed, 2 not understood, 3 no daemon answers. Told in --help. */
+export const EXIT = { done: 0, failed: 1, usage: 2, unreachable: 3 } as const;

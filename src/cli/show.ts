@@ -1,0 +1,267 @@
+/** What each `show` prints for people, from what src/api.ts answers. Pure: `now` is passed in. */
+
+import type {
+  ConnectionsPage,
+  CountersStatus,
+  FailoverStatus,
+  MirrorStatus,
+  PoolStatus,
+  Status,
+  TrafficGroupStatus,
+  VirtualServerStatus,
+} from '../api.js';
+import type { ReplaySummary } from '../replay.js';
+import { formatEndpoint } from '../wire/ip_address.js';
+import { ago, figure, left, milliseconds, pairs, right, table, yesNo } from './table.js';
+
+export function showStatus(status: Status, now: number): string {
+  const { table: connections, mirror } = status;
+  const head = pairs([
+    ['unit', `${status.unit} (tandem ${status.version}, pid ${status.pid}, up ${ago(status.startedAt, now)})`],
+    ['config', `${status.configFile}, read ${ago(status.configLoadedAt, now)} ago`],
+    ...status.trafficGroups.map(({ name, role, term }): [string, string] => [
+      'traffic group',
+      `${name}: ${role} (term ${term})`,
+    ]),
+    ['mirror channel', `${mirror.channel}, ${mirror.inSync ? 'in sync' : 'not in sync'}`],
+    ['failover process', status.failoverPid === null ? 'NOT RUNNING' : `pid ${status.failoverPid}`],
+    [
+      'connections',
+      `${figure(connections.used)} of ${figure(connections.capacity)} (${figure(connections.bytes)}B reserved)`,
+    ],
+    ['virtual servers', `${status.virtualServers.available} of ${status.virtualServers.total} available`],
+    ['members', `${status.members.up} of ${status.members.total} up`],
+    ['workers', String(status.workers)],
+  ]);
+  const links = table(
+    [left('LINK'), left('INTERFACE'), left('MAC'), left('CARRIER')],
+    status.links.map((link) => [
+      link.name,
+      link.interface,
+      link.mac ?? '-',
+      link.carrier === null ? '-' : yesNo(link.carrier),
+    ]),
+  );
+  const warnings = status.warnings.map((warning) => `! ${warning}`);
+  return [head, '', links, ...(warnings.length > 0 ? ['', ...warnings] : [])].join('\n');
+}
+
+export function showVirtualServers(servers: readonly VirtualServerStatus[]): string {
+  if (servers.length === 0) return 'no virtual servers are configured';
+  return table(
+    [
+      left('NAME'),
+      left('ADDRESS'),
+      left('ROLE'),
+      left('POOL'),
+      right('UP'),
+      left('MIRROR'),
+      right('CONNS'),
+      right('OPENED'),
+      right('IN'),
+      right('OUT'),
+    ],
+    servers.map((server) => [
+      server.name,
+      `${formatEndpoint(server.address, server.port)}/${server.protocol}`,
+      server.role,
+      server.pool,
+      `${server.membersUp}/${server.membersTotal}`,
+      // A mode that the config does not say is gone with the next reload: worth a mark.
+      server.mirror === server.mirrorConfigured ? server.mirror : `${server.mirror}*`,
+      figure(server.connections),
+      figure(server.opened),
+      `${figure(server.bytesIn)}B`,
+      `${figure(server.bytesOut)}B`,
+    ]),
+  );
+}
+
+export function showPools(pools: readonly PoolStatus[], now: number): string {
+  if (pools.length === 0) return 'no pools are configured';
+  return pools
+    .map((pool) => {
+      const head = `pool ${pool.name}: ${pool.scheduler}, ${pool.monitor === null ? 'not monitored' : pool.monitor}`;
+      if (pool.members.length === 0) return `${head}\n(no members)`;
+      const members = table(
+        [
+          left('MEMBER'),
+          left('STATE'),
+          right('FOR'),
+          right('WEIGHT'),
+          right('CONNS'),
+          right('OPENED'),
+          left('LINK'),
+          left('NEXT HOP'),
+        ],
+        pool.members.map((member) => [
+          formatEndpoint(member.address, member.port),
+          member.state,
+          member.since === null ? '-' : ago(member.since, now),
+          String(member.weight),
+          figure(member.connections),
+          figure(member.opened),
+          member.link ?? '-',
+          member.nextHopMac ?? 'unknown',
+        ]),
+      );
+      const reasons = pool.members
+        .filter(({ state, reason }) => state === 'down' && reason !== null)
+        .map(({ address, port, reason }) => `! ${formatEndpoint(address, port)}: ${reason}`);
+      return [head, members, ...reasons].join('\n');
+    })
+    .join('\n\n');
+}
+
+export function showConnections({ rows, next, used }: ConnectionsPage): string {
+  if (rows.length === 0) return `no connections (${used} in the table)`;
+  const lines = table(
+    [left('VIRTUAL SERVER'), left('CLIENT'), left('MEMBER'), left('SNAT'), left('STATE'), right('IDLE'), left('FROM')],
+    rows.map((row) => [
+      row.virtualServer,
+      row.client,
+      row.member,
+      row.snat === '' ? '-' : row.snat,
+      row.protocol === 'udp' ? 'udp' : row.state,
+      `${Math.round(row.idleS)}s`,
+      row.fromPeer ? 'peer' : 'here',
+    ]),
+  );
+  return next === null ? lines : `${lines}\n(${rows.length} of ${used} shown; --limit shows more)`;
+}
+
+export function showMirror(mirror: MirrorStatus, now: number): string {
+  const { sending, receiving, lag } = mirror;
+  const connected = mirror.connectedSince === null ? '' : ` for ${ago(mirror.connectedSince, now)}`;
+  const state = pairs([
+    [
+      'channel',
+      `${mirror.channel}${connected}${mirror.lastError === null ? '' : ` (last error: ${mirror.lastError})`}`,
+    ],
+    [
+      'peer',
+      `${mirror.peerUnit === null ? '' : `unit ${mirror.peerUnit} at `}${mirror.peer}`,
+    ],
+    [
+      'in sync',
+      `${yesNo(mirror.inSync)} (the peer holds our connections); ${yesNo(mirror.peerSynced)} (we hold the peer's)`,
+    ],
+    ['generation', `${mirror.generation}; the channel came up ${mirror.connects} times`],
+    [
+      'lag',
+      `${lag.unackedBatches} batches, ${figure(lag.unackedBytes)}B unacked for ${milliseconds(lag.oldestUnackedMs)}; last ack after ${milliseconds(lag.lastAckMs)}`,
+    ],
+    ['bulk out', `${sending.bulk.running ? 'running' : 'idle'}, ${figure(sending.bulk.announced)} connections; ${sending.bulk.completed} completed`],
+    ['bulk in', `${receiving.bulk.running ? 'running' : 'idle'}; ${receiving.bulk.completed} completed`],
+    ...Object.entries(mirror.faults).map(([reason, count]): [string, string] => ['refused', `${count} connections: ${reason}`]),
+  ]);
+  const traffic = table(
+    [left(''), right('RECORDS'), right('BATCHES'), right('BYTES'), right('ACKED')],
+    [
+      [
+        'sent',
+        figure(sending.records),
+        figure(sending.batches),
+        `${figure(sending.bytes)}B`,
+        figure(sending.ackedRecords),
+      ],
+      ['received', figure(receiving.records), figure(receiving.batches), `${figure(receiving.bytes)}B`, ''],
+    ],
+  );
+  const applied = pairs([
+    ['applied', String(receiving.applied)],
+    ['stale', `${receiving.stale} (older than what is held; ignored)`],
+    ['refused', `${receiving.refusedFull} (no free slot; not protected)`],
+    ['unknown', `${receiving.unknown} (virtual server or member that this unit does not have)`],
+    ['dropped', `${receiving.droppedUnannounced} (no longer announced by the peer)`],
+  ]);
+  const modes = mirror.virtualServers.map(({ name, mode }) => `${name}: ${mode}`).join(', ');
+  return [state, '', traffic, '', applied, '', `modes  ${modes === '' ? 'no virtual servers' : modes}`].join('\n');
+}
+
+export function showFailover(status: FailoverStatus, now: number): string {
+  const process =
+    status.failoverPid === null ? 'failover process NOT RUNNING' : `failover process ${status.failoverPid}`;
+  return [`unit ${status.unit}, ${process}`, ...status.trafficGroups.map((group) => showGroup(group, now))].join(
+    '\n\n',
+  );
+}
+
+function showGroup(group: TrafficGroupStatus, now: number): string {
+  const head = pairs([
+    [
+      'traffic group',
+      `${group.name}: ${group.role.toUpperCase()}, term ${group.term}, lease ${milliseconds(group.leaseMs)}`,
+    ],
+    [
+      'priority',
+      `${group.effectivePriority} of ${group.priority}, preempt ${yesNo(group.preempt)}`,
+    ],
+    ...(group.heldBack === null ? [] : [['held back', group.heldBack] as [string, string]]),
+    ['role changes', String(group.transitionCount)],
+    ...group.transitions
+      .slice(0, 5)
+      .map(({ at, role, reason }): [string, string] => ['', `${ago(at, now)} ago: ${role}, ${reason}`]),
+  ]);
+  const routers = table(
+    [
+      left('LINK'),
+      left('FAMILY'),
+      right('VRID'),
+      left('STATE'),
+      right('PEER PRIO'),
+      right('PEER ADVERT'),
+      right('SENT'),
+      right('RECEIVED'),
+      right('DROPPED'),
+    ],
+    group.virtualRouters.map((router) => [
+      router.link,
+      `IPv${router.family}`,
+      String(router.vrid),
+      router.state,
+      router.peerPriority === null ? '-' : String(router.peerPriority),
+      router.peerAdvertAgeMs === null ? 'never' : `${milliseconds(router.peerAdvertAgeMs)} ago`,
+      figure(router.advertsSent),
+      figure(router.advertsReceived),
+      figure(Object.values(router.advertsDropped).reduce((sum, count) => sum + count, 0)),
+    ]),
+  );
+  const dropped = group.virtualRouters.flatMap(({ link, family, advertsDropped }) =>
+    Object.entries(advertsDropped)
+      .filter(([, count]) => count > 0)
+      .map(([reason, count]) => `! adverts dropped on ${link} IPv${family}: ${count} ${reason}`),
+  );
+  return [head, routers, ...dropped].join('\n');
+}
+
+/** Counters that are zero are left out unless `all`. */
+export function showCounters({ counts, drops }: CountersStatus, all: boolean): string {
+  const section = (title: string, rows: CountersStatus['counts'], none: string) => {
+    const told = rows.filter(({ value }) => all || value > 0);
+    if (told.length === 0) return `${title}: ${none}`;
+    return table(
+      [left(title), right('VALUE'), left('MEANING')],
+      told.map(({ name, value, sentence }) => [name, String(value), sentence]),
+    );
+  };
+  return `${section('COUNTER', counts, 'none')}\n\n${section('DROPPED', drops, 'nothing')}`;
+}
+
+export function showReplay(summary: ReplaySummary): string {
+  const { read, forwarded, punted, dropped, damage, accounted } = summary;
+  const droppedTotal = dropped.reduce((sum, { value }) => sum + value, 0);
+  const lines = pairs([
+    ['read', String(read)],
+    ['forwarded', String(forwarded)],
+    ['punted', `${punted} (left to the kernel)`],
+    ['dropped', String(droppedTotal)],
+    ...dropped.map(({ name, value, sentence }): [string, string] => [`  ${name}`, `${value} (${sentence})`]),
+  ]);
+  const sum = `forwarded + punted + dropped = ${forwarded + punted + droppedTotal}`;
+  return [
+    lines,
+    accounted ? `${sum}: every frame is accounted for` : `! ${sum}, but ${read} were read`,
+    ...(damage === null ? [] : [`! ${damage}; the frames before were replayed`]),
+  ].join('\n');
+}

@@ -1,0 +1,126 @@
+/**
+ * The operator's config after validation: defaults filled in, references checked, addresses canonical.
+ * `src/config/load.ts` makes it from YAML; everything else reads it. One file serves both units; what
+ * differs is under `units:`.
+ */
+
+import type { AddressText, ClosedPolicy, IdleTimeoutS, SchedulerName, UnknownPolicy } from '../datapath.js';
+
+export type UnitName = 'a' | 'b';
+
+/** One unit's end of a link. */
+export interface UnitLink {
+  readonly interface: string;
+  /** The unit's own addresses there (on the kernel interface); the first of a family is its VRRP primary address. */
+  readonly addresses: readonly AddressText[];
+}
+
+export interface UnitConfig {
+  /** By link name. */
+  readonly links: Readonly<Record<string, UnitLink>>;
+  /** Where the peer connects to us for mirroring. */
+  readonly mirror: { readonly address: AddressText; readonly port: number };
+}
+
+export interface TrafficGroupConfig {
+  readonly name: string;
+  /** 1..255, the same for both families; one virtual router per link and family. */
+  readonly virtualRouterId: number;
+  /** Configured priority of each unit, 1..254. */
+  readonly priority: Readonly<Record<UnitName, number>>;
+  readonly preempt: boolean;
+  readonly preemptDelayS: number;
+  /** 10..40950. */
+  readonly advertIntervalMs: number;
+  /** Form of the IPv4 advert's checksum that is sent; either is accepted. */
+  readonly checksum: 'pseudo-header' | 'plain';
+  /** Floating addresses by link name: what adverts list, what automap uses, what servers route through. */
+  readonly floating: Readonly<Record<string, readonly AddressText[]>>;
+}
+
+export interface MonitorConfig {
+  readonly type: 'tcp' | 'http' | 'icmp';
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  /** Successes in a row before a member is up. */
+  readonly rise: number;
+  /** Failures in a row before a member is down. */
+  readonly fall: number;
+  /** Port to probe; null: the member's own. */
+  readonly port: number | null;
+  /** http only. */
+  readonly path: string;
+  readonly host: string | null;
+  /** http only: statuses that count as success, inclusive ranges. */
+  readonly expectStatus: readonly (readonly [number, number])[];
+}
+
+export interface MemberConfig {
+  readonly address: AddressText;
+  readonly port: number;
+  readonly weight: number;
+  /** `draining`: existing connections go on, no new ones. `down`: as a monitor's down. */
+  readonly state: 'enabled' | 'draining' | 'down';
+}
+
+export interface PoolConfig {
+  readonly name: string;
+  readonly scheduler: SchedulerName;
+  readonly members: readonly MemberConfig[];
+  readonly monitor: MonitorConfig | null;
+}
+
+export type MirrorMode = 'off' | 'async';
+
+export interface VirtualServerConfig {
+  readonly name: string;
+  readonly address: AddressText;
+  readonly port: number;
+  readonly protocol: 'tcp' | 'udp';
+  readonly pool: string;
+  readonly trafficGroup: string;
+  /** Links on which the address is answered; default: every link of the group. */
+  readonly links: readonly string[];
+  /** `automap`: the group's floating address on the member's link. `none`: members route back through it. */
+  readonly snat: 'automap' | 'none' | readonly AddressText[];
+  readonly mirror: MirrorMode;
+  readonly unknown: UnknownPolicy;
+  readonly closed: ClosedPolicy;
+  readonly idleTimeoutS: IdleTimeoutS;
+}
+
+export interface Config {
+  readonly units: Readonly<Record<UnitName, UnitConfig>>;
+  /** Link names in order; a link's index is the datapath's device index. */
+  readonly links: readonly string[];
+  readonly trafficGroups: readonly TrafficGroupConfig[];
+  readonly pools: readonly PoolConfig[];
+  readonly virtualServers: readonly VirtualServerConfig[];
+  readonly datapath: {
+    readonly workers: number;
+    /** Connections the table holds; memory is reserved at start. */
+    readonly connections: number;
+  };
+  readonly mirror: {
+    /** A change is sent no later than this. */
+    readonly maxDelayMs: number;
+    /** Unacked batches kept, in bytes; beyond it nothing is taken and changes stay pending. */
+    readonly queueBytesMax: number;
+    readonly keepaliveMs: number;
+  };
+}
+
+/** One fault of a config. All are reported at once, in the order of their place. */
+export interface ConfigError {
+  /** Stable word for programs: `unknown_pool`, `bad_address`, ... */
+  readonly code: string;
+  readonly message: string;
+  /** How to mend it, `did you mean 'web'?`; null when the message says it all. */
+  readonly hint: string | null;
+  readonly file: string;
+  /** `virtualServers.www.pool` */
+  readonly path: string;
+  /** 1-based place in the file. */
+  readonly line: number;
+  readonly column: number;
+}

@@ -1,0 +1,128 @@
+/**
+ * The operator's config and what was found out at run time, as the policy that the datapath decides by.
+ * Pure: the same inputs give the same description, so a reload that changes nothing can be seen to.
+ */
+
+import type { AddressText, PolicyAddress, PolicyDescription, PolicyMember, PolicyVirtualServer } from '../datapath.js';
+import { addressKind, formatEndpoint, ipAddress } from '../wire/ip_address.js';
+import type { Config, MemberConfig, MirrorMode, PoolConfig, TrafficGroupConfig, VirtualServerConfig } from './model.js';
+
+export interface PolicyInputs {
+  /**
+   * What monitors say, by memberKey(). A member that is not named is up: a monitor that has not finished its
+   * first round is no reason to refuse service.
+   */
+  readonly memberStates: ReadonlyMap<string, 'up' | 'down'>;
+  /** Index of the device (the link's place in the config) that each member is reached on. */
+  readonly memberDevices: ReadonlyMap<AddressText, number>;
+  /** Mirroring switched at run time, by virtual server. */
+  readonly mirrorOverrides: ReadonlyMap<string, MirrorMode>;
+}
+
+/** Monitors belong to pools, so the same address and port may be up in one and down in another. */
+export function memberKey(pool: string, address: AddressText, port: number): string {
+  return `${pool} ${formatEndpoint(address, port)}`;
+}
+
+export function buildPolicy(config: Config, inputs: PolicyInputs): PolicyDescription {
+  return {
+    groups: config.trafficGroups.map((group) => ({
+      name: group.name,
+      vrids: config.links.map((link) => (floatingOn(group, link).length > 0 ? group.virtualRouterId : 0)),
+    })),
+    addresses: ownedAddresses(config),
+    pools: config.pools.map((pool) => ({
+      name: pool.name,
+      scheduler: pool.scheduler,
+      members: pool.members.map((member) => policyMember(pool, member, inputs)),
+    })),
+    virtualServers: config.virtualServers.map((server) => policyVirtualServer(config, server, inputs)),
+  };
+}
+
+function policyMember(pool: PoolConfig, member: MemberConfig, inputs: PolicyInputs): PolicyMember {
+  const { address, port } = member;
+  const device = inputs.memberDevices.get(address);
+  const monitored = inputs.memberStates.get(memberKey(pool.name, address, port)) !== 'down';
+  return {
+    address,
+    port,
+    weight: member.state === 'draining' ? 0 : member.weight,
+    // A member that no link reaches gets no connection; the device is then a number without meaning.
+    up: member.state !== 'down' && monitored && device !== undefined,
+    device: device ?? 0,
+  };
+}
+
+function policyVirtualServer(config: Config, server: VirtualServerConfig, inputs: PolicyInputs): PolicyVirtualServer {
+  const group = config.trafficGroups.findIndex(({ name }) => name === server.trafficGroup);
+  const { name, address, port, protocol, unknown, idleTimeoutS } = server;
+  return {
+    name,
+    group,
+    address,
+    port,
+    protocol,
+    pool: config.pools.findIndex((pool) => pool.name === server.pool),
+    unknown,
+    snatAddresses: snatAddresses(server, config.trafficGroups[group]!),
+    mirror: (inputs.mirrorOverrides.get(name) ?? server.mirror) === 'async',
+    idleTimeoutS,
+  };
+}
+
+/** automap: every floating address of the family; the datapath takes one that is answered on the member's device. */
+function snatAddresses(server: VirtualServerConfig, group: TrafficGroupConfig): readonly AddressText[] {
+  if (server.snat === 'none') return [];
+  if (server.snat !== 'automap') return server.snat;
+  const { family } = ipAddress(server.address);
+  return Object.values(group.floating)
+    .flat()
+    .filter((text) => {
+      const address = ipAddress(text);
+      // A member beyond a router could not answer a link-local address.
+      return address.family === family && addressKind(address) !== 'link-local';
+    });
+}
+
+/** Virtual addresses on their links, floating ones on theirs, SNAT addresses on their group's. */
+function ownedAddresses(config: Config): readonly PolicyAddress[] {
+  const owned = new Map<AddressText, { group: number; devices: Set<number>; closed: 'drop' | 'reset' }>();
+  const answer = (address: AddressText, group: number, devices: readonly number[], closed: 'drop' | 'reset') => {
+    const entry = owned.get(address) ?? { group, devices: new Set<number>(), closed };
+    for (const device of devices) entry.devices.add(device);
+    owned.set(address, entry);
+  };
+  const devicesOf = (links: readonly string[]) => links.map((link) => config.links.indexOf(link));
+
+  for (const server of config.virtualServers) {
+    const group = config.trafficGroups.findIndex(({ name }) => name === server.trafficGroup);
+    answer(server.address, group, devicesOf(server.links), server.closed);
+  }
+  for (const [index, group] of config.trafficGroups.entries()) {
+    for (const [link, addresses] of Object.entries(group.floating)) {
+      for (const address of addresses) answer(address, index, devicesOf([link]), 'drop');
+    }
+  }
+  for (const server of config.virtualServers) {
+    if (typeof server.snat === 'string') continue;
+    const index = config.trafficGroups.findIndex(({ name }) => name === server.trafficGroup);
+    const group = config.trafficGroups[index]!;
+    for (const address of server.snat) {
+      // Members may be on any link of the group and ask there. Floating and virtual addresses keep the links they have.
+      const links = config.links.filter((link) => hasFamily(floatingOn(group, link), ipAddress(address).family));
+      if (!owned.has(address)) answer(address, index, devicesOf(links), 'drop');
+    }
+  }
+  return [...owned].map(([address, { group, devices, closed }]) => {
+    return { address, group, devices: [...devices].sort((left, right) => left - right), closed };
+  });
+}
+
+function floatingOn(group: TrafficGroupConfig, link: string): readonly AddressText[] {
+  return Object.hasOwn(group.floating, link) ? group.floating[link]! : [];
+}
+
+function hasFamily(addresses: readonly AddressText[], family: 4 | 6): boolean {
+  return addresses.some((address) => ipAddress(address).family === family);
+}

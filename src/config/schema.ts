@@ -1,0 +1,279 @@
+/**
+ * The shape of the config file: keys, types, ranges and defaults, each said once and here.
+ *
+ * What needs more than one place of the file to decide (references, families, addresses used twice) is in
+ * semantics.ts. `configSchema` also gives the JSON Schema that editors use, hence the descriptions.
+ */
+
+import * as z from 'zod';
+
+import { formatIpAddress, type IpAddress, parseIpAddress } from '../wire/ip_address.js';
+
+// -------------------------------------------------------------------------------------------- bounds
+
+/** native/limits.h says the same; a policy beyond them would be refused there. */
+export const LINKS_MAX = 16;
+export const TRAFFIC_GROUPS_MAX = 16;
+export const VIRTUAL_SERVERS_MAX = 4096;
+export const MEMBERS_MAX = 16384;
+export const SNAT_ADDRESSES_MAX = 256;
+const WORKERS_MAX = 16;
+const ADDRESSES_PER_LINK_MAX = 64;
+const MEMBERS_PER_POOL_MAX = 1024;
+/** Linux IFNAMSIZ, without the terminating zero. */
+const INTERFACE_NAME_MAX = 15;
+
+// ------------------------------------------------------------------------------------------- scalars
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+
+/** Names are keys of plain objects here and there: one that every object has would be found where none is. */
+const name = z.string().refine((text) => NAME.test(text) && !(text in {}), {
+  params: {
+    code: 'bad_name',
+    hint: 'names are 1 to 63 letters, digits, dots, dashes and underscores, and begin with a letter or digit',
+  },
+  message: 'not a usable name',
+});
+
+const address = z
+  .string()
+  .transform((text, context) => {
+    const parsed = parseIpAddress(text.trim());
+    if (!('fault' in parsed)) return formatIpAddress(parsed.octets);
+    context.addIssue({ code: 'custom', ...addressFault(text, parsed) });
+    return z.NEVER;
+  })
+  .meta({ description: 'IPv4 or IPv6 address, without a prefix length' });
+
+function addressFault(text: string, fault: Exclude<ReturnType<typeof parseIpAddress>, IpAddress>) {
+  switch (fault.fault) {
+    case 'prefix':
+      return {
+        message: `'${text}' has a prefix length; an address stands here alone`,
+        params: { code: 'address_with_prefix', hint: `write ${fault.without}` },
+      };
+    case 'zone':
+      return {
+        message: `'${text}' has a zone id; the link says which interface is meant`,
+        params: { code: 'address_with_zone', hint: `write ${fault.without}` },
+      };
+    case 'mapped':
+      return {
+        message: `'${text}' is an IPv4 address in IPv6 clothes`,
+        params: { code: 'address_mapped', hint: `write ${fault.ipv4}` },
+      };
+    case 'leading_zero':
+      return {
+        message: `'${text}' has a leading zero, which some programs read as octal`,
+        params: { code: 'address_leading_zero', hint: 'write each octet without leading zeros' },
+      };
+    case 'syntax':
+      return {
+        message: `'${text}' is no IP address`,
+        params: { code: 'bad_address', hint: 'for example 10.1.0.2 or fd01::2; names are not looked up' },
+      };
+  }
+}
+
+const port = z.int().min(1).max(65535);
+const seconds = (lowest: number, highest: number) => z.number().min(lowest).max(highest);
+
+// ------------------------------------------------------------------------------------------- sections
+
+const unitLink = z.strictObject({
+  interface: z
+    .string()
+    .refine((text) => text.length <= INTERFACE_NAME_MAX && /^[^\s/:]+$/.test(text) && text !== '.' && text !== '..', {
+      message: 'not an interface name',
+      params: { code: 'bad_interface', hint: `1 to ${INTERFACE_NAME_MAX} characters, as ip link shows it` },
+    })
+    .meta({ description: "The unit's network interface on this link" }),
+  addresses: z.array(address).min(1).max(ADDRESSES_PER_LINK_MAX).meta({
+    description: "The unit's own addresses there, as the kernel has them; the first of a family sends adverts",
+  }),
+});
+
+const unit = z.strictObject({
+  links: z.record(name, unitLink),
+  mirror: z.strictObject({
+    address: address.meta({ description: 'Where the peer reaches this unit for mirroring' }),
+    port: port.default(3780).meta({ description: 'TCP port of the mirror channel' }),
+  }),
+});
+
+const trafficGroup = z.strictObject({
+  virtualRouterId: z.int().min(1).max(255).meta({ description: 'VRRP VRID, unique on each link' }),
+  priority: z
+    .strictObject({ a: z.int().min(1).max(254), b: z.int().min(1).max(254) })
+    .meta({ description: 'The unit with the higher one is active' }),
+  preempt: z
+    .boolean()
+    .default(true)
+    .meta({ description: 'Whether the better unit takes the group back, once in sync' }),
+  preemptDelayS: seconds(0, 3600).default(0),
+  advertIntervalMs: z
+    .int()
+    .min(10)
+    .max(40950)
+    .multipleOf(10)
+    .default(100)
+    .meta({ description: 'VRRP counts in centiseconds, so a multiple of 10; the peer takes over after three of them' }),
+  checksum: z
+    .enum(['pseudo-header', 'plain'])
+    .default('pseudo-header')
+    .meta({ description: 'Form of the IPv4 adverts sent; both are accepted' }),
+  floating: z.record(name, z.array(address).min(1).max(ADDRESSES_PER_LINK_MAX)).meta({
+    description: 'By link: addresses that move with the group; automap uses them, servers route through them',
+  }),
+});
+
+const statusRange = z
+  .union([z.int().min(100).max(599), z.string().regex(/^[1-5]\d\d(-[1-5]\d\d)?$/)])
+  .transform((text, context): readonly [number, number] => {
+    const [low, high] = String(text).split('-').map(Number) as [number, number?];
+    if (low <= (high ?? low)) return [low, high ?? low];
+    context.addIssue({ code: 'custom', message: `${text} ends before it begins`, params: { code: 'bad_range' } });
+    return z.NEVER;
+  });
+
+const monitor = z.strictObject({
+  type: z.enum(['tcp', 'http', 'icmp']),
+  intervalMs: z
+    .int()
+    .min(50)
+    .max(3_600_000)
+    .default(1000)
+    .meta({ description: 'From the start of a probe to the next' }),
+  timeoutMs: z
+    .int()
+    .min(10)
+    .max(3_600_000)
+    .optional()
+    .meta({ description: 'A probe without an answer by then has failed; default: the interval, at most 1000' }),
+  rise: z.int().min(1).max(100).default(2).meta({ description: 'Successes in a row before a member is up' }),
+  fall: z.int().min(1).max(100).default(3).meta({ description: 'Failures in a row before a member is down' }),
+  port: port.optional().meta({ description: "Port to probe; default: the member's" }),
+  path: z
+    .string()
+    .regex(/^\/[\x21-\x7e]*$/)
+    .max(2048)
+    .optional()
+    .meta({ description: 'http: what to ask for; default: /' }),
+  host: z
+    .string()
+    .regex(/^[\x21-\x7e]+$/)
+    .max(255)
+    .optional()
+    .meta({ description: "http: Host header; default: the member's address" }),
+  expectStatus: z
+    .array(statusRange)
+    .min(1)
+    .max(16)
+    .optional()
+    .meta({ description: 'http: statuses that count as success, 200 or 200-299; default: 200-399' }),
+});
+
+const member = z.strictObject({
+  address,
+  port,
+  weight: z.int().min(0).max(256).default(1).meta({ description: '0: drains, as `state: draining`' }),
+  state: z
+    .enum(['enabled', 'draining', 'down'])
+    .default('enabled')
+    .meta({ description: 'draining: connections go on and no new one comes' }),
+});
+
+const pool = z.strictObject({
+  scheduler: z.enum(['round-robin', 'weighted-round-robin', 'least-connections', 'maglev']).default('round-robin'),
+  monitor: monitor.optional(),
+  members: z.array(member).max(MEMBERS_PER_POOL_MAX),
+});
+
+/** As long as F5's for TCP (300 s); the rest follows what Linux waits itself, a FIN or RST cuts short. */
+const idleTimeoutS = z.strictObject({
+  halfOpen: seconds(0.1, 3600).default(10).meta({ description: 'TCP, handshake not complete' }),
+  established: seconds(0.1, 1_000_000).default(300).meta({ description: 'TCP, handshake complete' }),
+  halfClosed: seconds(0.1, 86_400).default(60).meta({ description: 'TCP, one side has sent its FIN' }),
+  closing: seconds(0.1, 3600).default(10).meta({ description: 'TCP, both FINs or a RST seen' }),
+  udp: seconds(0.1, 86_400).default(30).meta({ description: 'UDP' }),
+});
+
+const virtualServer = z.strictObject({
+  address,
+  port,
+  protocol: z.enum(['tcp', 'udp']).default('tcp'),
+  pool: z.string(),
+  trafficGroup: z.string(),
+  links: z
+    .array(z.string())
+    .min(1)
+    .max(LINKS_MAX)
+    .optional()
+    .meta({ description: "Links on which the address is answered; default: the group's links of its family" }),
+  snat: z
+    .union([z.enum(['automap', 'none']), z.array(address).min(1).max(SNAT_ADDRESSES_MAX)])
+    .default('automap')
+    .meta({
+      description: "automap: the group's floating address on the member's link; none: servers route through it",
+    }),
+  mirror: z.enum(['off', 'async']).default('off').meta({ description: 'Connection mirroring to the peer' }),
+  unknown: z
+    .enum(['drop', 'reset', 'adopt'])
+    .default('drop')
+    .meta({ description: 'What TCP of no known connection gets, SYN aside' }),
+  closed: z
+    .enum(['drop', 'reset'])
+    .optional()
+    .meta({ description: 'What a port of the address without a virtual server gets; default: drop' }),
+  idleTimeoutS: idleTimeoutS.prefault({}),
+});
+
+const datapath = z.strictObject({
+  workers: z.int().min(1).max(WORKERS_MAX).default(1).meta({ description: 'Threads that move packets' }),
+  connections: z
+    .int()
+    .min(1024)
+    .max(100_000_000)
+    .default(1_000_000)
+    .meta({ description: 'Connections the table holds; memory for them is reserved at start' }),
+});
+
+const mirror = z.strictObject({
+  maxDelayMs: z.int().min(1).max(1000).default(5).meta({ description: 'A change is sent no later than this' }),
+  queueBytesMax: z
+    .int()
+    .min(64 * 1024)
+    .max(1024 * 1024 * 1024)
+    .default(8 * 1024 * 1024)
+    .meta({ description: 'Bytes of unacked batches kept; beyond it changes stay pending in the table' }),
+  keepaliveMs: z.int().min(50).max(60_000).default(1000),
+});
+
+/** Entities by name, parsed one by one so that a fault of one does not hide the faults of the others. */
+export const entitySchemas = { trafficGroups: trafficGroup, pools: pool, virtualServers: virtualServer } as const;
+
+export const configSchema = z.strictObject({
+  links: z.array(name).min(1).max(LINKS_MAX).meta({ description: 'Names of the networks that both units stand on' }),
+  units: z.strictObject({ a: unit, b: unit }),
+  trafficGroups: z.record(name, trafficGroup),
+  pools: z.record(name, pool).default({}),
+  virtualServers: z.record(name, virtualServer).default({}),
+  datapath: datapath.prefault({}),
+  mirror: mirror.prefault({}),
+});
+
+export type ShapedUnit = z.output<typeof unit>;
+export type ShapedTrafficGroup = z.output<typeof trafficGroup>;
+export type ShapedPool = z.output<typeof pool>;
+export type ShapedMonitor = z.output<typeof monitor>;
+export type ShapedVirtualServer = z.output<typeof virtualServer>;
+export const unitSchema = unit;
+export const datapathSchema = datapath;
+export const mirrorSchema = mirror;
+export const linksSchema = configSchema.shape.links;
+
+/** JSON Schema (2020-12) of the file, for editors. */
+export function configJsonSchema(): unknown {
+  return z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' });
+}

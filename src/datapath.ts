@@ -1,0 +1,262 @@
+/**
+ * The datapath as the control side sees it: one native class and the plain objects that cross to it.
+ *
+ * Cold calls take plain objects and throw a TypeError or Error that says what was wrong; warm calls fill or
+ * drain typed arrays that the caller owns. No packet becomes a JavaScript value. This file holds types
+ * only; `src/io/native.ts` loads the addon and checks its lists against what is written here.
+ */
+
+/** `10.0.0.1` or `fd00::1`, canonical text. */
+export type AddressText = string;
+
+export type SchedulerName = 'round-robin' | 'weighted-round-robin' | 'least-connections' | 'maglev';
+export type UnknownPolicy = 'drop' | 'reset' | 'adopt';
+export type ClosedPolicy = 'drop' | 'reset';
+
+/** Idle timeouts of one virtual server, in seconds; tenths are kept. */
+export interface IdleTimeoutS {
+  readonly halfOpen: number;
+  readonly established: number;
+  readonly halfClosed: number;
+  readonly closing: number;
+  readonly udp: number;
+}
+
+export interface PolicyMember {
+  readonly address: AddressText;
+  readonly port: number;
+  /** 0..65535; 0 drains: existing connections go on, no new one is scheduled. */
+  readonly weight: number;
+  readonly up: boolean;
+  /** Index of the device its next hop is on; automap picks the floating address of that device. */
+  readonly device: number;
+}
+
+export interface PolicyPool {
+  readonly name: string;
+  readonly scheduler: SchedulerName;
+  readonly members: readonly PolicyMember[];
+}
+
+export interface PolicyVirtualServer {
+  readonly name: string;
+  /** Index into Policy.groups. */
+  readonly group: number;
+  readonly address: AddressText;
+  readonly port: number;
+  readonly protocol: 'tcp' | 'udp';
+  /** Index into Policy.pools. */
+  readonly pool: number;
+  readonly unknown: UnknownPolicy;
+  /** SNAT addresses to choose from per member; empty: the member sees the client's own address. */
+  readonly snatAddresses: readonly AddressText[];
+  readonly mirror: boolean;
+  readonly idleTimeoutS: IdleTimeoutS;
+}
+
+/** An address that is answered for (ARP, ND, ICMP echo) where its group is active. */
+export interface PolicyAddress {
+  readonly address: AddressText;
+  readonly group: number;
+  /** Indices of the devices on which it is answered. */
+  readonly devices: readonly number[];
+  readonly closed: ClosedPolicy;
+}
+
+export interface PolicyGroup {
+  readonly name: string;
+  /** VRID on each device, by device index; 0: no virtual router there. */
+  readonly vrids: readonly number[];
+}
+
+/** Everything the datapath decides by. Given whole; swapped in one store. */
+export interface PolicyDescription {
+  readonly groups: readonly PolicyGroup[];
+  readonly addresses: readonly PolicyAddress[];
+  readonly pools: readonly PolicyPool[];
+  readonly virtualServers: readonly PolicyVirtualServer[];
+}
+
+export interface NextHop {
+  readonly address: AddressText;
+  readonly port: number;
+  readonly device: number;
+  /** `02:00:00:00:00:01`, or null when the kernel knows no answer. */
+  readonly mac: string | null;
+  /** 802.1Q id, 0 untagged. */
+  readonly vlan: number;
+}
+
+export interface DatapathOptions {
+  /** `packet`: AF_PACKET on `interface`; `memory`: frames come through replay() only. */
+  readonly kind: 'packet' | 'memory';
+  /** The config's link names in the unit's order; at most 16. `memory` wants a MAC, `packet` reads it. */
+  readonly devices: readonly { readonly name: string; readonly interface: string; readonly mac?: string }[];
+  readonly workers: number;
+  /** Connections the table holds; memory for them is reserved and touched by the constructor. */
+  readonly connections: number;
+  /** 0 or 1: which half of the SNAT ports is ours. */
+  readonly unit: 0 | 1;
+  readonly sharedState: SharedStateHandle;
+}
+
+export interface AppliedCounts {
+  readonly applied: number;
+  readonly stale: number;
+  readonly refusedFull: number;
+  readonly unknown: number;
+  /** The records were not whole; nothing behind the fault was applied. */
+  readonly malformed: boolean;
+}
+
+export interface ConnectionRow {
+  readonly virtualServer: string;
+  readonly protocol: 'tcp' | 'udp';
+  readonly client: string;
+  readonly virtual: string;
+  readonly member: string;
+  readonly snat: string;
+  readonly state: string;
+  readonly idleS: number;
+  readonly fromPeer: boolean;
+  readonly lastHop: string;
+}
+
+export interface VirtualServerCounts {
+  readonly name: string;
+  readonly connections: number;
+  readonly opened: number;
+  readonly packetsIn: number;
+  readonly bytesIn: number;
+  readonly packetsOut: number;
+  readonly bytesOut: number;
+}
+
+export interface MemberCounts {
+  readonly address: AddressText;
+  readonly port: number;
+  readonly connections: number;
+  readonly opened: number;
+}
+
+export interface TableCounts {
+  readonly capacity: number;
+  readonly used: number;
+  readonly waiting: number;
+  readonly bytes: number;
+}
+
+export interface Datapath {
+  /** Starts the workers (`packet`). Throws with errno's name and what capability or interface is missing. */
+  start(): void;
+  /** Stops and joins them; devices are closed. Idempotent. */
+  stop(): void;
+
+  /** Throws, changing nothing, if the description cannot be honoured (too many ids, unknown index). */
+  setPolicy(policy: PolicyDescription): void;
+  /** Next hops of members, by address and port; those not named keep what they had. */
+  setNextHops(hops: readonly NextHop[]): void;
+  /** Switches mirroring of one virtual server; connections are not touched. False: no such name. */
+  setMirror(virtualServer: string, on: boolean): boolean;
+
+  // ---- mirror, warm
+  /** Whether a peer is there to be told. Off: no change is marked. */
+  setMirrorWanted(on: boolean): void;
+  /** Copies whole records; returns [bytes, records]. */
+  takeMirror(into: Uint8Array): [bytes: number, records: number];
+  /** Calls back once, on this thread, when a change is queued; at once if one is pending. */
+  onMirrorPending(callback: () => void): void;
+  armMirror(): void;
+  startBulk(): void;
+  bulkRunning(): boolean;
+  bulkAnnounced(): number;
+  /** Names by the peer's ids: what records of the peer refer to. */
+  setMirrorDictionary(dictionary: MirrorDictionary): void;
+  /** Ours, to be told to the peer. */
+  mirrorDictionary(): MirrorDictionary;
+  applyMirror(records: Uint8Array, generation: number): AppliedCounts;
+  /** Closes what the peer's bulk did not announce, a bounded part per call; returns [done, closed]. */
+  dropUnannounced(generation: number, restart: boolean): [done: boolean, closed: number];
+
+  // ---- reading
+  /** Sums over workers, in the order of counterNames(). */
+  readCounters(into: BigUint64Array): void;
+  tableCounts(): TableCounts;
+  virtualServerCounts(): VirtualServerCounts[];
+  memberCounts(): MemberCounts[];
+  /** At most `limit` connections from slot `cursor` on; `next` is null at the end. */
+  connections(cursor: number, limit: number, virtualServer: string | null): { rows: ConnectionRow[]; next: number | null };
+
+  // ---- memory devices
+  /**
+   * Forwards frames and returns bytes written to `output`. `input` holds, per frame and little endian: time u64 ns,
+   * device u16, reserved u16, bytes u32, then the frame. `output` holds, per input frame and in its order: verdict
+   * u8 (0 forward, 1 punt, 2 drop), drop u8 (index in dropNames), device u16, bytes u32, then the frame if forwarded.
+   * A burst is up to 64 consecutive frames of equal time. Throws RangeError if a frame is not whole or the output
+   * is too small; it never needs more than the input's size plus 128 bytes per frame.
+   */
+  replay(input: Uint8Array, output: Uint8Array): number;
+}
+
+export interface MirrorDictionary {
+  readonly virtualServers: readonly { readonly id: number; readonly name: string }[];
+  /** Link names by the unit's device index. */
+  readonly devices: readonly string[];
+}
+
+export type RoleName = 'standby' | 'active' | 'handing-over';
+
+export interface GroupShared {
+  readonly role: RoleName;
+  readonly term: number;
+  /** CLOCK_BOOTTIME, nanoseconds. */
+  readonly leaseNs: bigint;
+  readonly activatedNs: bigint;
+}
+
+/** native/shared_state.h: made by the daemon, opened by the failover process from the inherited descriptor. */
+export interface SharedStateHandle {
+  readonly fd: number;
+  /** Heartbeats of all workers; 0 where there is none. */
+  readHeartbeats(into: BigUint64Array): void;
+  /** Queries seen per device. */
+  readMldQueries(into: BigUint64Array): void;
+  group(index: number): GroupShared;
+  /** One store makes a group active; the lease is `leaseMs` from now (0: none). */
+  setRole(index: number, role: RoleName, term: number, leaseMs: number): void;
+  extendLease(index: number, leaseMs: number): void;
+  /** Milliseconds on CLOCK_BOOTTIME, fractional. */
+  now(): number;
+}
+
+/** Sends whole Ethernet frames on one interface (announcements). AF_PACKET, CAP_NET_RAW. */
+export interface FrameSender {
+  send(frame: Uint8Array): void;
+  readonly mac: string;
+  close(): void;
+}
+
+/** Receives IPv6 VRRP adverts with their hop limit and destination, which raw-socket cannot read. CAP_NET_RAW. */
+export interface Ipv6AdvertSocket {
+  close(): void;
+}
+
+export interface ReceivedAdvert {
+  /** The VRRP message, IPv6 header not included. */
+  readonly message: Uint8Array;
+  readonly source: AddressText;
+  readonly destination: AddressText;
+  readonly hopLimit: number;
+}
+
+/** What `build/Release/tandem.node` exports. */
+export interface NativeModule {
+  Datapath: new (options: DatapathOptions) => Datapath;
+  /** No argument: a new memfd. A descriptor: maps it, and throws if it is not of this version. */
+  SharedState: new (fd?: number) => SharedStateHandle;
+  FrameSender: new (interfaceName: string) => FrameSender;
+  Ipv6AdvertSocket: new (interfaceName: string, onAdvert: (advert: ReceivedAdvert) => void) => Ipv6AdvertSocket;
+  /** [name, sentence], drops then counts, in the order of readCounters(). Names are snake_case without the k. */
+  dropNames: readonly (readonly [name: string, sentence: string])[];
+  countNames: readonly (readonly [name: string, sentence: string])[];
+}

@@ -1,0 +1,154 @@
+/** A `Control` at the far end of a daemon's unix socket (src/io/api_server.ts is the near end). */
+
+import { request } from 'node:http';
+
+import {
+  type ConnectionsPage,
+  type ConnectionsQuery,
+  type Control,
+  ControlError,
+  type ControlErrorBody,
+  type CountersStatus,
+  DaemonUnreachable,
+  type FailoverStatus,
+  type MirrorStatus,
+  type PoolStatus,
+  type ReloadResult,
+  type SetMirrorResult,
+  type StandbyResult,
+  type Status,
+  type VirtualServerStatus,
+} from '../api.js';
+import type { MirrorMode } from '../config/model.js';
+
+const READ_TIMEOUT_MS = 10_000;
+/** Handing over waits for the peer; reloading reads and applies a file. */
+const ACT_TIMEOUT_MS = 60_000;
+/** Larger than any answer can be: a page of connections is bounded, and so are names and counts. */
+const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
+
+export class ApiClient implements Control {
+  readonly #socketPath: string;
+
+  constructor(socketPath: string) {
+    this.#socketPath = socketPath;
+  }
+
+  status(): Promise<Status> {
+    return this.#ask('GET', '/v1/status');
+  }
+
+  virtualServers(): Promise<VirtualServerStatus[]> {
+    return this.#ask('GET', '/v1/virtual-servers');
+  }
+
+  pools(): Promise<PoolStatus[]> {
+    return this.#ask('GET', '/v1/pools');
+  }
+
+  connections({ virtualServer, cursor, limit }: ConnectionsQuery): Promise<ConnectionsPage> {
+    const query = new URLSearchParams({ cursor: String(cursor), limit: String(limit) });
+    if (virtualServer !== null) query.set('virtualServer', virtualServer);
+    return this.#ask('GET', `/v1/connections?${query}`);
+  }
+
+  mirror(): Promise<MirrorStatus> {
+    return this.#ask('GET', '/v1/mirror');
+  }
+
+  failover(): Promise<FailoverStatus> {
+    return this.#ask('GET', '/v1/failover');
+  }
+
+  counters(): Promise<CountersStatus> {
+    return this.#ask('GET', '/v1/counters');
+  }
+
+  reload(): Promise<ReloadResult> {
+    return this.#ask('POST', '/v1/reload', {});
+  }
+
+  standby(trafficGroup: string | null, force: boolean): Promise<StandbyResult> {
+    return this.#ask('POST', '/v1/standby', { trafficGroup, force });
+  }
+
+  releaseStandby(trafficGroup: string | null): Promise<StandbyResult> {
+    return this.#ask('POST', '/v1/standby/release', { trafficGroup });
+  }
+
+  setMirror(virtualServer: string, mode: MirrorMode): Promise<SetMirrorResult> {
+    return this.#ask('POST', '/v1/mirror-mode', { virtualServer, mode });
+  }
+
+  /** The daemon is the same version of the same program: its answers are trusted to be what api.ts says. */
+  #ask<Answer>(method: 'GET' | 'POST', path: string, body?: object): Promise<Answer> {
+    const socketPath = this.#socketPath;
+    return new Promise((resolve, reject) => {
+      const payload = body === undefined ? '' : JSON.stringify(body);
+      const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) };
+      const timeout = method === 'GET' ? READ_TIMEOUT_MS : ACT_TIMEOUT_MS;
+      const asked = request({ socketPath, method, path, headers, timeout, agent: false }, (response) => {
+        const chunks: Buffer[] = [];
+        let bytes = 0;
+        response.on('data', (chunk: Buffer) => {
+          bytes += chunk.length;
+          if (bytes > ANSWER_BYTES_MAX) asked.destroy(new Error(`the answer is larger than ${ANSWER_BYTES_MAX} bytes`));
+          chunks.push(chunk);
+        });
+        response.on('error', (error) => reject(unreachable(socketPath, error)));
+        response.on('end', () => {
+          try {
+            resolve(readAnswer<Answer>(response.statusCode ?? 0, Buffer.concat(chunks).toString('utf8')));
+          } catch (error) {
+            reject(error);
+          }
+        });
+      });
+      asked.on('timeout', () => asked.destroy(new Error(`no answer within ${timeout / 1000} s`)));
+      asked.on('error', (error) => reject(unreachable(socketPath, error)));
+      asked.end(payload);
+    });
+  }
+}
+
+function readAnswer<Answer>(status: number, text: string): Answer {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new ControlError(
+      'failed',
+      'not_json',
+      `what answers on the socket is no tandem daemon (HTTP status ${status})`,
+    );
+  }
+  if (status === 200) return value as Answer;
+  const { kind, code, message, mend, configErrors } = (value as { error: ControlErrorBody }).error;
+  throw new ControlError(kind, code, message, mend, configErrors);
+}
+
+function unreachable(socketPath: string, error: Error & { code?: string }): DaemonUnreachable {
+  switch (error.code) {
+    case 'ENOENT':
+      return new DaemonUnreachable(
+        `no daemon listens on ${socketPath}: there is no such socket`,
+        'is tandem running? start it with: tandem run FILE --unit a; or name its socket with --socket or TANDEM_SOCKET',
+      );
+    case 'ECONNREFUSED':
+      return new DaemonUnreachable(
+        `no daemon listens on ${socketPath}: the socket was left behind`,
+        'the daemon has died; start it with: tandem run FILE --unit a',
+      );
+    case 'EACCES':
+    case 'EPERM':
+      return new DaemonUnreachable(
+        `permission denied on ${socketPath}`,
+        'its owner and group may use it: join the group, or use sudo',
+      );
+    default:
+      return new DaemonUnreachable(
+        `the daemon on ${socketPath} does not answer: ${error.message}`,
+        "see the daemon's log",
+      );
+  }
+}

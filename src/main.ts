@@ -1,0 +1,190 @@
+/**
+ * The daemon of one unit: makes every part, joins them in a `Balancer`, and takes them down in order.
+ *
+ * Start: config and links are checked, the datapath gets its devices and memory, members' next hops are looked up,
+ * and only then does the failover process begin to take part. Stop (SIGTERM, SIGINT): groups are handed to the peer if it
+ * holds the connections, the failover process resigns, then everything else ends. SIGHUP reads the config again.
+ */
+
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+
+import { pino } from 'pino';
+
+import { Balancer } from './balancer/balancer.js';
+import { configNames } from './balancer/views.js';
+import type { Config, UnitName } from './config/model.js';
+import type { Datapath, SharedStateHandle } from './datapath.js';
+import { startApiServer } from './io/api_server.js';
+import { capabilityAdvice, missingCapabilities } from './io/capabilities.js';
+import { readConfig } from './io/config_file.js';
+import { FailoverChild } from './io/failover_child.js';
+import { checkLinks, type LinkFault, readLinks, unitDevices } from './io/links.js';
+import { MirrorChannel } from './io/mirror_channel.js';
+import { MonitorRunner } from './io/monitor_runner.js';
+import { native } from './io/native.js';
+import { Neighbours } from './io/neighbours.js';
+import { Rtnetlink } from './io/rtnetlink.js';
+
+export interface DaemonOptions {
+  readonly file: string;
+  readonly unit: UnitName;
+  readonly socket: string;
+  readonly logLevel: string;
+}
+
+/** What keeps the daemon from starting; the message is for the operator and may have several lines. */
+export class StartError extends Error {
+  override readonly name = 'StartError';
+}
+
+/** How long a stopping unit waits for its peer to take over. */
+const STOP_MS = 3_000;
+
+/** Resolves when the daemon has been stopped by a signal. Throws StartError. */
+export async function runDaemon(options: DaemonOptions): Promise<void> {
+  const { file, unit, socket } = options;
+  const log = pino({ level: options.logLevel, base: { unit } });
+  const config = readConfigOrThrow(file);
+  const missing = missingCapabilities();
+  if (missing.length > 0) throw new StartError(capabilityAdvice(missing));
+  const warnings = await checkLinksOrThrow(config, unit);
+  for (const { path, message } of warnings) log.warn({ path }, message);
+
+  const { SharedState, Datapath, dropNames, countNames } = native;
+  const sharedState = new SharedState();
+  const datapath = makeDatapath(() => new Datapath(datapathOptions(config, unit, sharedState)));
+  const neighbours = new Neighbours(log);
+  const monitors = new MonitorRunner();
+  const failover = new FailoverChild(sharedState);
+  const peer = unit === 'a' ? 'b' : 'a';
+  let balancer: Balancer | null = null;
+  const mirror = new MirrorChannel({
+    unit,
+    local: config.units[unit].mirror,
+    peer: config.units[peer].mirror,
+    limits: config.mirror,
+    bootId: randomUUID(),
+    datapath,
+    groups: () =>
+      config.trafficGroups.map(({ name }, index) => {
+        const { role, term } = sharedState.group(index);
+        return { name, role, term };
+      }),
+    config: () => configNames(balancer?.config ?? config),
+    log,
+  });
+  const version = packageVersion();
+  balancer = new Balancer({ unit, version, pid: process.pid, configFile: file }, config, {
+    datapath,
+    dropNames,
+    countNames,
+    sharedState,
+    failover,
+    mirror,
+    monitors,
+    neighbours,
+    readConfig: async () => readConfig(file),
+    log,
+  });
+
+  neighbours.on('next-hops', () => balancer.onNextHops());
+  monitors.on('member', (member) => {
+    log.info({ pool: member.pool, address: member.address, port: member.port }, `member is ${member.up ? 'up' : 'down'}: ${member.reason}`);
+    if (!member.up) neighbours.doubt(member.address);
+    balancer.onMember();
+  });
+  failover.on('role', (report) => balancer.onRole(report));
+  failover.on('gone', () => balancer.onFailoverGone());
+  failover.on('fault', ({ code, message }) => log.warn({ code }, message));
+  mirror.on('peer', (hello) => balancer.onPeer(hello));
+  mirror.on('peer-gone', (reason) => balancer.onPeerGone(reason));
+  mirror.on('in-sync', () => balancer.onInSync());
+  mirror.on('take-over', ({ group, term, forced }) => {
+    mirror.answerTakeOver(group, term, balancer.onHandOverAsked(group, term, forced));
+  });
+
+  await neighbours.start(config.pools.flatMap(({ members }) => members), unitDevices(config, unit));
+  monitors.start(config.pools);
+  balancer.start();
+  datapath.start();
+  mirror.start();
+  failover.start();
+  const api = await startApiServer({
+    socketPath: socket,
+    control: balancer,
+    onInternalError: (route, error) => log.error({ route, error: String(error) }, 'the API failed to answer'),
+  });
+  log.info({ version, socket }, `unit ${unit} is running`);
+
+  process.on('SIGHUP', () => {
+    balancer.reload().catch((error: unknown) => {
+      log.error({ error: error instanceof Error ? error.message : String(error) }, 'reload refused');
+    });
+  });
+  const signal = await stopSignal();
+  log.info({ signal }, 'stopping');
+  await Promise.race([balancer.standby(null, false).catch(() => undefined), delay(STOP_MS)]);
+  await failover.stop();
+  monitors.stop();
+  await mirror.stop();
+  neighbours.stop();
+  await api.close();
+  datapath.stop();
+  log.info({}, 'stopped');
+}
+
+function readConfigOrThrow(file: string): Config {
+  const result = readConfig(file);
+  if (result.ok) return result.config;
+  const lines = result.errors.map((error) => `${error.file}:${error.line}:${error.column} ${error.path}: ${error.message}`);
+  throw new StartError(lines.join('\n'));
+}
+
+/** Returns the warnings. */
+async function checkLinksOrThrow(config: Config, unit: UnitName): Promise<LinkFault[]> {
+  const rtnetlink = new Rtnetlink();
+  try {
+    const faults = checkLinks(config, unit, await readLinks(rtnetlink));
+    const errors = faults.filter(({ severity }) => severity === 'error');
+    if (errors.length > 0) throw new StartError(errors.map(({ path, message }) => `${path}: ${message}`).join('\n'));
+    return faults;
+  } finally {
+    rtnetlink.close();
+  }
+}
+
+function datapathOptions(config: Config, unit: UnitName, sharedState: SharedStateHandle) {
+  return {
+    kind: 'packet' as const,
+    devices: unitDevices(config, unit),
+    workers: config.datapath.workers,
+    connections: config.datapath.connections,
+    unit: unit === 'a' ? (0 as const) : (1 as const),
+    sharedState,
+  };
+}
+
+/** The datapath's own words say what is wrong (memory, an interface, a capability). */
+function makeDatapath(make: () => Datapath): Datapath {
+  try {
+    return make();
+  } catch (error) {
+    throw new StartError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function packageVersion(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+function stopSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
+  });
+}
+
+function delay(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds).unref());
+}

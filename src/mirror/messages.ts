@@ -1,0 +1,110 @@
+/**
+ * What two units say to each other over the mirror channel, as values. `codec.ts` puts them on the wire.
+ *
+ * Names cross here, never ids: the one exception is `dictionary`, which says what the ids inside the
+ * records of a batch are called. Records themselves stay opaque bytes (native/wire/mirror.h).
+ */
+
+import { z } from 'zod';
+import type { UnitName } from '../config/model.js';
+import type { MirrorDictionary, RoleName } from '../datapath.js';
+
+/** What a unit is for one traffic group. */
+export interface GroupRole {
+  /** Name of the traffic group. */
+  readonly name: string;
+  readonly role: RoleName;
+  /** Raised by one at each takeover; 0: never taken over. */
+  readonly term: number;
+}
+
+/** The first message of either side. Fields unknown to this version are ignored. */
+export interface Hello {
+  /** Versions of the channel's protocol that the sender speaks; both sides use the highest in common. */
+  readonly versionMin: number;
+  readonly versionMax: number;
+  readonly unit: UnitName;
+  /** Another one after each start of the daemon, at most 64 characters. */
+  readonly bootId: string;
+  readonly groups: readonly GroupRole[];
+  /** Names in the sender's config, so that a difference can be shown to the operator. */
+  readonly config: { readonly links: readonly string[]; readonly virtualServers: readonly string[] };
+}
+
+/** Records by what became of them, since the connection of the channel was made. */
+export interface RecordCounts {
+  readonly applied: number;
+  /** Not newer than what the table held. */
+  readonly stale: number;
+  /** The table was full: these connections would not survive a takeover. */
+  readonly refusedFull: number;
+  /** A virtual server or member that the receiver does not have. */
+  readonly unknown: number;
+}
+
+export type Message =
+  | { readonly type: 'hello'; readonly hello: Hello }
+  | { readonly type: 'dictionary'; readonly dictionary: MirrorDictionary }
+  | { readonly type: 'terms'; readonly groups: readonly GroupRole[] }
+  /** `records` is a view that holds until the next byte is read. Batches are numbered from 1 per connection. */
+  | {
+      readonly type: 'batch';
+      readonly generation: number;
+      readonly sequence: number;
+      readonly count: number;
+      readonly records: Uint8Array;
+    }
+  /** Everything up to `sequence` is in the sender's table, or counted as refused. Both are cumulative. */
+  | { readonly type: 'ack'; readonly sequence: number; readonly counts: RecordCounts }
+  /** From here on batches announce every connection that the sender is active for. */
+  | { readonly type: 'bulk-begin'; readonly generation: number }
+  /** What was not announced since `bulk-begin` is gone; `sequence` is the last batch before the marker. */
+  | { readonly type: 'bulk-end'; readonly generation: number; readonly sequence: number; readonly count: number }
+  /** The bulk is applied and `count` connections that it did not announce are closed: in sync. */
+  | { readonly type: 'bulk-ack'; readonly generation: number; readonly count: number }
+  /** "Tell me everything once more": the receiver now knows names that it refused before. */
+  | { readonly type: 'bulk-request' }
+  | { readonly type: 'keepalive' }
+  /** The active unit asks its peer to take a traffic group over. `term` is the asking unit's. */
+  | { readonly type: 'hand-over'; readonly group: string; readonly term: number; readonly forced: boolean }
+  /** The answer: `refusal` says why not, null when the peer takes over. */
+  | { readonly type: 'take-over'; readonly group: string; readonly term: number; readonly refusal: string | null }
+  /** The last message before a connection is closed on purpose. */
+  | { readonly type: 'goodbye'; readonly reason: string };
+
+export type MessageType = Message['type'];
+
+// Bounds of native/limits.h, and generous ones for text.
+const GROUPS_MAX = 16;
+const DEVICES_MAX = 16;
+const VIRTUAL_SERVERS_MAX = 4096;
+const name = z.string().min(1).max(128);
+const whole = z.number().int().nonnegative();
+const id = whole.max(0xffff);
+
+const groups = z
+  .array(z.object({ name, role: z.enum(['standby', 'active', 'handing-over']), term: whole.max(0xffff_ffff) }))
+  .max(GROUPS_MAX);
+
+/** Bodies that cross as JSON. Parsing throws a ZodError that names the field. */
+export const bodies = {
+  hello: z.object({
+    versionMin: whole.max(0xffff),
+    versionMax: whole.max(0xffff),
+    unit: z.enum(['a', 'b']),
+    bootId: z.string().min(1).max(64),
+    groups,
+    config: z.object({
+      links: z.array(name).max(DEVICES_MAX),
+      virtualServers: z.array(name).max(VIRTUAL_SERVERS_MAX),
+    }),
+  }),
+  dictionary: z.object({
+    virtualServers: z.array(z.object({ id, name })).max(VIRTUAL_SERVERS_MAX),
+    devices: z.array(name).max(DEVICES_MAX),
+  }),
+  terms: z.object({ groups }),
+  'hand-over': z.object({ group: name, term: whole.max(0xffff_ffff), forced: z.boolean() }),
+  'take-over': z.object({ group: name, term: whole.max(0xffff_ffff), refusal: z.string().max(256).nullable() }),
+  goodbye: z.object({ reason: z.string().max(256) }),
+} as const;

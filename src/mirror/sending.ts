@@ -1,0 +1,194 @@
+/**
+ * The sending half of an open link: when changes are taken, what is in flight, when a bulk ends.
+ *
+ * The datapath queues changes and coalesces them; this decides only when to take. Idle: at once. Under
+ * load: PACE_MS apart, so that a burst becomes one batch. Nothing is taken while too much is unacked or
+ * the socket is full: changes then stay pending in the datapath, which costs staleness and no memory.
+ */
+
+import type { Fault } from './codec.js';
+import type { Message } from './messages.js';
+import { sameGroups } from './roles.js';
+import {
+  type Action,
+  type Counters,
+  FLUSHES_MAX,
+  type Input,
+  type Millis,
+  type OpenLink,
+  PACE_MS,
+  type Sending,
+  type Settings,
+  type State,
+  type Step,
+  UNACKED_BATCHES_MAX,
+  type Unacked,
+} from './state.js';
+
+type Taken = Extract<Input, { type: 'taken' }>;
+type Ack = Extract<Message, { type: 'ack' }>;
+
+/** When takeIfDue() has something to do; null: only an input can change that. */
+export function takeDeadline(settings: Settings, send: Sending): Millis | null {
+  return mayTake(settings, send) ? send.takeAt : null;
+}
+
+/** Begins a bulk anew: what the datapath announces from here on carries the next generation. */
+export function beginBulk(state: State, link: OpenLink, now: Millis): Step {
+  const generation = (state.generation % 0xffff_ffff) + 1;
+  const send: Sending = { ...link.send, bulk: 'running', bulkGroups: state.groups, takeAt: now };
+  return {
+    state: {
+      ...state,
+      generation,
+      link: { ...link, send },
+      counters: count(state.counters, { bulks_sent: 1 }),
+    },
+    actions: [{ type: 'start-bulk' }, { type: 'send', message: { type: 'bulk-begin', generation } }],
+  };
+}
+
+/** The datapath has something to take: at once if the channel is idle. */
+export function onPending(settings: Settings, state: State, link: OpenLink, now: Millis): Step {
+  if (link.send.takeAt !== null) return { state, actions: [] };
+  const takeAt = Math.max(now, link.send.lastTakeAt + paceMs(settings));
+  return takeIfDue(settings, state, { ...link, send: { ...link.send, takeAt } }, now);
+}
+
+export function takeIfDue(settings: Settings, state: State, link: OpenLink, now: Millis): Step {
+  const { send } = link;
+  if (send.takeAt === null || now < send.takeAt || !mayTake(settings, send)) {
+    return { state: { ...state, link }, actions: [] };
+  }
+  const room = settings.queueBytesMax - send.unackedBytes;
+  const bytes = Math.min(send.bulk === 'running' ? settings.bulkBytes : settings.batchBytes, room);
+  return {
+    state: { ...state, link: { ...link, send: { ...send, taking: true, lastTakeAt: now } } },
+    actions: [{ type: 'take', bytes, generation: state.generation, sequence: send.sequence + 1 }],
+  };
+}
+
+/** What the datapath gave, and, when a bulk has been walked through, its end marker. */
+export function onTaken(settings: Settings, state: State, link: OpenLink, taken: Taken, now: Millis): Step {
+  let send: Sending = { ...link.send, taking: false, blocked: !taken.writable };
+  let counters = state.counters;
+  if (taken.records > 0) {
+    send = remember(send, taken, now);
+    counters = count(counters, { batches_sent: 1, records_sent: taken.records, bytes_sent: taken.bytes });
+  }
+  send = { ...send, takeAt: nextTakeAt(settings, taken, now) };
+  const actions: Action[] = send.takeAt === null ? [{ type: 'arm' }] : [];
+  let next: State = { ...state, counters };
+  let open: OpenLink = { ...link, send };
+
+  if (send.bulk === 'running' && !taken.bulkRunning) {
+    if (!sameGroups(send.bulkGroups, state.groups)) {
+      // Connections of a group that was given up on the way were not announced: the marker would have them dropped.
+      const again = beginBulk(next, open, now);
+      return { state: again.state, actions: [...actions, ...again.actions] };
+    }
+    const { sequence } = send;
+    const marker: Message = { type: 'bulk-end', generation: state.generation, sequence, count: taken.bulkAnnounced };
+    actions.push({ type: 'send', message: marker });
+    open = { ...open, send: { ...send, bulk: 'ended' } };
+  }
+  // All that was pending when a flush was asked for is in a batch once a take has room left.
+  if (!taken.full && !taken.bulkRunning) {
+    const flushes = open.flushes.map((flush) => (flush.until === null ? { ...flush, until: send.sequence } : flush));
+    open = { ...open, flushes };
+  }
+  next = { ...next, link: open };
+  return settleFlushes(next, open, actions);
+}
+
+export function onDrained(settings: Settings, state: State, link: OpenLink, now: Millis): Step {
+  return takeIfDue(settings, state, { ...link, send: { ...link.send, blocked: false } }, now);
+}
+
+export function onAck(settings: Settings, state: State, link: OpenLink, ack: Ack, now: Millis): Step | Fault {
+  const { send } = link;
+  if (ack.sequence > send.sequence || ack.sequence < send.acked) {
+    return { name: 'bad_sequence', detail: `ack ${ack.sequence}, sent ${send.sequence}, acked ${send.acked}` };
+  }
+  const done = send.unacked.filter((batch) => batch.sequence <= ack.sequence);
+  const before = send.peerCounts;
+  const counters = count(state.counters, {
+    records_acked: sum(done, 'records'),
+    peer_stale: Math.max(0, ack.counts.stale - before.stale),
+    peer_refused_full: Math.max(0, ack.counts.refusedFull - before.refusedFull),
+    peer_unknown: Math.max(0, ack.counts.unknown - before.unknown),
+  });
+  const last = done.at(-1);
+  const open: OpenLink = {
+    ...link,
+    send: {
+      ...send,
+      acked: ack.sequence,
+      unacked: send.unacked.slice(done.length),
+      unackedBytes: send.unackedBytes - sum(done, 'bytes'),
+      peerCounts: ack.counts,
+      lastAckMs: last === undefined ? send.lastAckMs : now - last.takenAt,
+    },
+  };
+  const settled = settleFlushes({ ...state, counters, link: open }, open, []);
+  if (settled.state.link.name !== 'open') return settled;
+  const taken = takeIfDue(settings, settled.state, settled.state.link, now);
+  return { state: taken.state, actions: [...settled.actions, ...taken.actions] };
+}
+
+/** Asks for everything pending now to be taken and acked; `flushed` follows. */
+export function onFlush(settings: Settings, state: State, link: OpenLink, token: number, now: Millis): Step {
+  if (link.flushes.length >= FLUSHES_MAX) {
+    return { state, actions: [{ type: 'flushed', token, failure: `${FLUSHES_MAX} flushes are waiting already` }] };
+  }
+  const flushes = [...link.flushes, { token, until: null }];
+  return takeIfDue(settings, state, { ...link, flushes, send: { ...link.send, takeAt: now } }, now);
+}
+
+function settleFlushes(state: State, link: OpenLink, actions: Action[]): Step {
+  if (link.flushes.length === 0) return { state, actions };
+  const waiting = link.flushes.filter((flush) => flush.until === null || flush.until > link.send.acked);
+  for (const { token } of link.flushes.filter((flush) => !waiting.includes(flush))) {
+    actions.push({ type: 'flushed', token, failure: null });
+  }
+  return { state: { ...state, link: { ...link, flushes: waiting } }, actions };
+}
+
+function mayTake(settings: Settings, send: Sending): boolean {
+  if (send.taking || send.blocked || send.unacked.length >= UNACKED_BATCHES_MAX) return false;
+  // Waiting for half the queue, or one batch of room, keeps batches from shrinking to crumbs at the bound.
+  const worthwhile = Math.min(settings.batchBytes, settings.queueBytesMax / 2);
+  return settings.queueBytesMax - send.unackedBytes >= worthwhile;
+}
+
+function remember(send: Sending, taken: Taken, now: Millis): Sending {
+  const sequence = send.sequence + 1;
+  const batch: Unacked = { sequence, bytes: taken.bytes, records: taken.records, takenAt: now };
+  return {
+    ...send,
+    sequence,
+    unacked: [...send.unacked, batch],
+    unackedBytes: send.unackedBytes + taken.bytes,
+  };
+}
+
+function nextTakeAt(settings: Settings, taken: Taken, now: Millis): Millis | null {
+  if (taken.bulkRunning) return now + paceMs(settings);
+  if (taken.full) return now;
+  return taken.records > 0 ? now + paceMs(settings) : null;
+}
+
+function paceMs(settings: Settings): Millis {
+  return Math.min(PACE_MS, settings.maxDelayMs);
+}
+
+function sum(batches: readonly Unacked[], field: 'bytes' | 'records'): number {
+  return batches.reduce((total, batch) => total + batch[field], 0);
+}
+
+/** Adds to some counters. */
+export function count(counters: Counters, more: Partial<Counters>): Counters {
+  const next: Record<string, number> = { ...counters };
+  for (const [name, value] of Object.entries(more)) next[name] = (next[name] ?? 0) + value;
+  return next as Counters;
+}

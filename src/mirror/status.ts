@@ -1,0 +1,66 @@
+/** What `tandem show mirror` and the metrics are told about the mirror channel. */
+
+import type { UnitName } from '../config/model.js';
+import type { FaultName } from './codec.js';
+import type { GroupRole } from './messages.js';
+import { inSync } from './session.js';
+import type { Counters, InSync, Millis, State } from './state.js';
+
+export interface MirrorStatus {
+  /** `open`: the hello was exchanged. */
+  readonly link: 'stopped' | 'waiting' | 'dialling' | 'greeting' | 'open';
+  readonly peer: {
+    readonly unit: UnitName;
+    readonly bootId: string;
+    readonly version: number;
+    readonly groups: readonly GroupRole[];
+  } | null;
+  readonly inSync: InSync;
+  /** Age of the oldest unacked batch, 0 when all is acked. */
+  readonly lagMs: Millis;
+  /** From taking a batch to its ack, the last time. */
+  readonly lastAckMs: Millis | null;
+  readonly queueBytes: number;
+  readonly queueBatches: number;
+  readonly sequence: number;
+  readonly generation: number;
+  /** Our bulk, and the peer's. */
+  readonly bulk: { readonly phase: 'none' | 'running' | 'ended' | 'acked'; readonly announced: number };
+  readonly peerBulk: { readonly phase: 'none' | 'announcing' | 'announced' | 'dropping' | 'complete' };
+  readonly counters: Counters;
+  /** Connections of the channel closed because of what they said, by reason. */
+  readonly faults: Readonly<Partial<Record<FaultName, number>>>;
+  /** Connections turned away before their hello: not the peer's address, or not its hello. */
+  readonly strangers: number;
+}
+
+export function statusOf(state: State, announced: number, strangers: number, now: Millis): MirrorStatus {
+  const { link, generation, counters, faults } = state;
+  const common = { link: link.name, inSync: inSync(state), generation, counters, faults, strangers };
+  if (link.name !== 'open') {
+    return {
+      ...common,
+      peer: null,
+      lagMs: 0,
+      lastAckMs: null,
+      queueBytes: 0,
+      queueBatches: 0,
+      sequence: 0,
+      bulk: { phase: 'none', announced: 0 },
+      peerBulk: { phase: 'none' },
+    };
+  }
+  const { send, receive, peer, version } = link;
+  const oldest = send.unacked[0];
+  return {
+    ...common,
+    peer: { unit: peer.unit, bootId: peer.bootId, version, groups: peer.groups },
+    lagMs: oldest === undefined ? 0 : now - oldest.takenAt,
+    lastAckMs: send.lastAckMs,
+    queueBytes: send.unackedBytes,
+    queueBatches: send.unacked.length,
+    sequence: send.sequence,
+    bulk: { phase: send.bulk, announced },
+    peerBulk: { phase: receive.phase },
+  };
+}

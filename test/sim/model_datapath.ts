@@ -1,0 +1,253 @@
+/**
+ * The mirrored part of a datapath as a Map: small enough to be right by reading. Stands in for the native
+ * one behind the mirror channel, in tests of the channel and in the two-unit simulation.
+ *
+ * A connection is a number: its client's address. What may change of it is one value, its member's port.
+ * Records have the layout of native/wire/mirror.h (IPv4). Rules of the table:
+ *
+ * - a change marks, a marked connection is not marked again, taking encodes the state of that moment;
+ * - a closed connection stays until its close is taken, or goes at once if nobody wants to know;
+ * - a record that is not newer (term, incarnation, sequence) is counted and ignored. The first word of a
+ *   bulk about a connection counts as newer within its term: what the sender says now replaces what this
+ *   unit heard on an earlier connection of the channel;
+ * - where this unit is active itself, only a higher term changes a connection that it has.
+ */
+
+import type { AppliedCounts, MirrorDictionary } from '../../src/datapath.js';
+import type { MirroredDatapath } from '../../src/io/mirror_channel.js';
+import type { GroupRole } from '../../src/mirror/messages.js';
+import { holds } from '../../src/mirror/roles.js';
+
+export interface ModelConnection {
+  value: number;
+  closed: boolean;
+  term: number;
+  incarnation: number;
+  sequence: number;
+  stamp: number;
+}
+
+const STATE_BYTES = 46;
+const CLOSE_BYTES = 24;
+const DROPS_PER_CALL = 8;
+
+export class ModelDatapath implements MirroredDatapath {
+  readonly connections = new Map<number, ModelConnection>();
+  readonly pending = new Set<number>();
+  /** Taken, and by sequence not seen applied at the peer. */
+  readonly flying = new Map<number, number>();
+  /** Told of each record applied: id and sequence. The simulation clears the peer's `flying` with it. */
+  onApplied: (id: number, sequence: number) => void = () => {};
+  /** One group, index 0. */
+  readonly #role: () => GroupRole;
+  readonly #capacity: number;
+  #wanted = false;
+  #armed = false;
+  #onPending: () => void = () => {};
+  #bulk: number[] | null = null;
+  #announced = 0;
+  /** Of the record encoded last: one count for all connections. */
+  #sequence = 0;
+  #drop: number[] = [];
+
+  constructor(role: () => GroupRole, capacity = 1_000_000) {
+    this.#role = role;
+    this.#capacity = capacity;
+  }
+
+  // ---- traffic
+
+  open(id: number, value: number): void {
+    const old = this.connections.get(id);
+    if (old !== undefined && !old.closed) return;
+    if (old === undefined && this.connections.size >= this.#capacity) return;
+    const incarnation = old === undefined ? 0 : old.incarnation + 1;
+    this.connections.set(id, {
+      value,
+      closed: false,
+      term: this.#role().term,
+      incarnation,
+      sequence: old?.sequence ?? 0,
+      stamp: 0,
+    });
+    this.#mark(id);
+  }
+
+  change(id: number, value: number): void {
+    const connection = this.connections.get(id);
+    if (connection === undefined || connection.closed) return;
+    connection.value = value;
+    this.#mark(id);
+  }
+
+  close(id: number): void {
+    const connection = this.connections.get(id);
+    if (connection === undefined || connection.closed) return;
+    if (this.#wanted) {
+      connection.closed = true;
+      this.#mark(id);
+    } else {
+      this.connections.delete(id);
+      this.pending.delete(id);
+    }
+  }
+
+  #mark(id: number): void {
+    if (!this.#wanted) return;
+    this.pending.add(id);
+    this.#tell();
+  }
+
+  #tell(): void {
+    if (!this.#armed) return;
+    this.#armed = false;
+    this.#onPending();
+  }
+
+  // ---- what the mirror channel sees
+
+  setMirrorWanted(on: boolean): void {
+    this.#wanted = on;
+    if (!on) this.flying.clear();
+  }
+
+  onMirrorPending(callback: () => void): void {
+    this.#onPending = callback;
+  }
+
+  armMirror(): void {
+    this.#armed = true;
+    if (this.pending.size > 0) this.#tell();
+  }
+
+  startBulk(): void {
+    this.#bulk = [...this.connections.keys()];
+    this.#announced = 0;
+  }
+
+  bulkRunning(): boolean {
+    return this.#bulk !== null;
+  }
+
+  bulkAnnounced(): number {
+    return this.#announced;
+  }
+
+  takeMirror(into: Uint8Array): [bytes: number, records: number] {
+    let bytes = 0;
+    let records = 0;
+    const put = (id: number): void => {
+      bytes += this.#encode(id, into.subarray(bytes));
+      records += 1;
+    };
+    for (const id of this.pending) {
+      if (into.length - bytes < STATE_BYTES) return [bytes, records];
+      this.pending.delete(id);
+      put(id);
+    }
+    while (this.#bulk !== null && into.length - bytes >= STATE_BYTES) {
+      const id = this.#bulk.pop();
+      if (id === undefined) {
+        this.#bulk = null;
+      } else if (holds(this.#role()) && this.connections.get(id)?.closed === false) {
+        this.#announced += 1;
+        put(id);
+      }
+    }
+    return [bytes, records];
+  }
+
+  #encode(id: number, into: Uint8Array): number {
+    const connection = this.connections.get(id);
+    if (connection === undefined) throw new Error(`connection ${id} is pending and gone`);
+    if (holds(this.#role())) connection.term = this.#role().term;
+    this.#sequence += 1;
+    connection.sequence = this.#sequence;
+    const bytes = connection.closed ? CLOSE_BYTES : STATE_BYTES;
+    const view = new DataView(into.buffer, into.byteOffset, bytes);
+    into.fill(0, 0, bytes);
+    view.setUint8(0, (connection.closed ? 0x20 : 0x10) | 4);
+    view.setUint8(1, 6);
+    view.setUint16(4, connection.term);
+    view.setUint16(6, connection.incarnation);
+    view.setUint32(8, connection.sequence);
+    view.setUint32(16, id);
+    if (this.#wanted) this.flying.set(id, connection.sequence);
+    if (connection.closed) this.connections.delete(id);
+    else view.setUint16(24, connection.value);
+    return bytes;
+  }
+
+  setMirrorDictionary(): void {}
+
+  mirrorDictionary(): MirrorDictionary {
+    return { virtualServers: [{ id: 0, name: 'www' }], devices: ['client', 'server'] };
+  }
+
+  applyMirror(records: Uint8Array, stamp: number): AppliedCounts {
+    const counts = { applied: 0, stale: 0, refusedFull: 0, unknown: 0, malformed: false };
+    for (let offset = 0; offset < records.length; ) {
+      const closes = records[offset]! >> 4 === 2;
+      const bytes = closes ? CLOSE_BYTES : STATE_BYTES;
+      if (records.length - offset < bytes) return { ...counts, malformed: true };
+      const view = new DataView(records.buffer, records.byteOffset + offset, bytes);
+      offset += bytes;
+      counts[this.#apply(view, closes, stamp)] += 1;
+    }
+    return counts;
+  }
+
+  #apply(view: DataView, closes: boolean, stamp: number): 'applied' | 'stale' | 'refusedFull' {
+    const id = view.getUint32(16);
+    const fresh: ModelConnection = {
+      value: closes ? 0 : view.getUint16(24),
+      closed: false,
+      term: view.getUint16(4),
+      incarnation: view.getUint16(6),
+      sequence: view.getUint32(8),
+      stamp,
+    };
+    this.onApplied(id, fresh.sequence);
+    const old = this.connections.get(id);
+    if (old !== undefined && !old.closed) {
+      const newer = isNewer(fresh, old, stamp, holds(this.#role()));
+      old.stamp = stamp;
+      if (!newer) return 'stale';
+    }
+    if (closes) {
+      this.#forget(id);
+    } else {
+      if (old === undefined && this.connections.size >= this.#capacity) return 'refusedFull';
+      this.pending.delete(id);
+      this.connections.set(id, fresh);
+    }
+    return 'applied';
+  }
+
+  dropUnannounced(stamp: number, restart: boolean): [done: boolean, closed: number] {
+    if (restart) this.#drop = [...this.connections.keys()];
+    let closed = 0;
+    for (let looked = 0; looked < DROPS_PER_CALL; looked += 1) {
+      const id = this.#drop.pop();
+      if (id === undefined) return [true, closed];
+      const connection = this.connections.get(id);
+      if (connection === undefined || connection.stamp === stamp || holds(this.#role())) continue;
+      this.#forget(id);
+      closed += 1;
+    }
+    return [false, closed];
+  }
+
+  #forget(id: number): void {
+    this.connections.delete(id);
+    this.pending.delete(id);
+  }
+}
+
+function isNewer(fresh: ModelConnection, old: ModelConnection, stamp: number, activeHere: boolean): boolean {
+  if (fresh.term !== old.term) return fresh.term > old.term;
+  if (activeHere) return false;
+  if (old.stamp !== stamp) return true;
+  if (fresh.incarnation !== old.incarnation) return fresh.incarnation > old.incarnation;
+  return fresh.sequence > old.sequence;
+}

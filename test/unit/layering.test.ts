@@ -1,0 +1,141 @@
+/**
+ * Goal: imports go one way, and only the outermost layers touch the world.
+ * Method: read the import and include lines of every source file and hold them against the two tables below. A file
+ * that stands in no table is an offence, so that a new one is given its place on purpose.
+ */
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { expect, test } from 'vitest';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+// ------------------------------------------------------------------------------------------- TypeScript
+
+interface TypescriptLayer {
+  readonly name: string;
+  readonly rank: number;
+  readonly files: RegExp;
+}
+
+/** A file may import from its own layer and from those of lower rank; layers of one rank do not know each other. */
+const typescriptLayers: readonly TypescriptLayer[] = [
+  { name: 'contract', rank: 0, files: /^src\/(datapath|api|config\/model)\.ts$/ },
+  { name: 'wire', rank: 1, files: /^src\/wire\// },
+  { name: 'config', rank: 2, files: /^src\/config\// },
+  { name: 'failover', rank: 2, files: /^src\/failover\// },
+  { name: 'mirror', rank: 2, files: /^src\/mirror\// },
+  { name: 'monitor', rank: 2, files: /^src\/monitor\// },
+  { name: 'balancer', rank: 3, files: /^src\/balancer(\/|\.ts$)/ },
+  { name: 'io', rank: 4, files: /^src\/io\// },
+  { name: 'cli', rank: 5, files: /^src\/cli(\/|\.ts$)/ },
+  { name: 'main', rank: 6, files: /^src\/(main|[a-z_]+_main)\.ts$/ },
+];
+
+/** The layers up to here are pure: no world, no time, no chance. */
+const pureRankMax = 3;
+const worldlyImport = /^(node:(?!util$|assert)|raw-socket|netlink|pino|pcap-parser)/;
+const worldlyWord = /\b(Date\.now|performance\.now|process\.\w+|setTimeout|setInterval|setImmediate|Math\.random)\b/;
+
+test('a TypeScript file imports from lower layers only, and pure layers touch no world, time or chance', () => {
+  const offences = sources('src', /\.tsx?$/).flatMap((file) => {
+    const layer = typescriptLayer(file);
+    if (layer === undefined) return [`${file} stands in no layer`];
+    const text = readFileSync(join(root, file), 'utf8');
+    const isPure = layer.rank <= pureRankMax;
+    const word = isPure ? worldlyWord.exec(withoutComments(text))?.[0] : undefined;
+    return [
+      ...importsOf(text).flatMap((imported) => typescriptImportOffence(file, layer, imported)),
+      ...(word === undefined ? [] : [`${file} (${layer.name}, pure) says ${word}`]),
+    ];
+  });
+  expect(offences).toEqual([]);
+});
+
+function typescriptImportOffence(file: string, layer: TypescriptLayer, imported: string): string[] {
+  if (!imported.startsWith('.')) {
+    return layer.rank <= pureRankMax && worldlyImport.test(imported) ? [`${file} (pure) imports ${imported}`] : [];
+  }
+  const target = relative(root, join(root, dirname(file), imported)).replace(/\.js$/, '.ts');
+  const below = typescriptLayer(target);
+  if (below !== undefined && (below.name === layer.name || below.rank < layer.rank)) return [];
+  return [`${file} (${layer.name}) imports ${target} (${below?.name ?? 'no layer'})`];
+}
+
+function typescriptLayer(file: string): TypescriptLayer | undefined {
+  return typescriptLayers.find((each) => each.files.test(file));
+}
+
+function importsOf(text: string): string[] {
+  const statements = text.matchAll(
+    /^(?:import|export)\b[^;]*?from '([^']+)';|^import '([^']+)';|\bimport\('([^']+)'\)/gm,
+  );
+  return [...statements].map((match) => match[1] ?? match[2] ?? match[3] ?? '');
+}
+
+// ------------------------------------------------------------------------------------------------ C++
+
+interface NativeLayer {
+  readonly name: string;
+  /** Stems of paths below native/. */
+  readonly files: RegExp;
+  /** Layers it may include besides its own and `base`. */
+  readonly includes: readonly string[];
+}
+
+const tables = /^(conn_\w+|mirror\w*|policy\w*|scheduler\w*|maglev|snat_ports|tcp_state|runtime|shared_state)$/;
+const nativeLayers: readonly NativeLayer[] = [
+  { name: 'base', files: /^(clock|counters|frame|limits|ring|system_error|memory)$/, includes: [] },
+  { name: 'wire', files: /^wire\//, includes: [] },
+  { name: 'device', files: /^device\//, includes: [] },
+  { name: 'table', files: tables, includes: ['wire'] },
+  { name: 'forward', files: /^(forward|answer)(_\w+)?$/, includes: ['table', 'wire'] },
+  { name: 'worker', files: /^worker(_\w+)?$/, includes: ['forward', 'table', 'wire', 'device'] },
+  { name: 'engine', files: /^(engine|replay)(_\w+)?$/, includes: ['worker', 'forward', 'table', 'wire', 'device'] },
+  { name: 'addon', files: /^addon(_\w+)?$/, includes: ['engine', 'worker', 'forward', 'table', 'wire', 'device'] },
+];
+
+test('a C++ file includes lower layers only, and the addon alone knows JavaScript', () => {
+  const offences = sources('native', /\.(h|cc)$/).flatMap((file) => {
+    const layer = nativeLayer(file);
+    if (layer === undefined) return [`${file} stands in no layer`];
+    const text = readFileSync(join(root, file), 'utf8');
+    const included = [...text.matchAll(/^#include "([^"]+)"/gm)].map((match) => match[1] ?? '');
+    const knowsJavaScript = /#include <(napi|node_api)\.h>/.test(text);
+    return [
+      ...included.flatMap((each) => nativeIncludeOffence(file, layer, each)),
+      ...(knowsJavaScript && layer.name !== 'addon' ? [`${file} (${layer.name}) includes Node-API`] : []),
+    ];
+  });
+  expect(offences).toEqual([]);
+});
+
+function nativeIncludeOffence(file: string, layer: NativeLayer, included: string): string[] {
+  // As the compiler does: beside the file first, then below native/.
+  const beside = join(dirname(file), included);
+  const target = existsSync(join(root, beside)) ? beside : `native/${included}`;
+  const below = nativeLayer(target);
+  if (below !== undefined && (below === layer || below.name === 'base' || layer.includes.includes(below.name)))
+    return [];
+  return [`${file} (${layer.name}) includes ${target} (${below?.name ?? 'no layer'})`];
+}
+
+function nativeLayer(file: string): NativeLayer | undefined {
+  const stem = file.replace(/^native\//, '').replace(/\.(h|cc)$/, '');
+  return nativeLayers.find((each) => each.files.test(stem));
+}
+
+// ---------------------------------------------------------------------------------------------- reading
+
+function sources(folder: string, name: RegExp): string[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((file) => name.test(file))
+    .map((file) => `${folder}/${file}`)
+    .toSorted();
+}
+
+function withoutComments(text: string): string {
+  return text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/\/\/.*$/gm, '');
+}

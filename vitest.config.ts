@@ -1,0 +1,28 @@
+import { defineConfig } from 'vitest/config';
+
+// `units`: everything that needs no network. `lab`: network namespaces and daemons, one file after another, since
+// they share two cores with their own traffic.
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'units',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/lab/**'],
+          pool: 'forks',
+        },
+      },
+      {
+        test: {
+          name: 'lab',
+          include: ['test/lab/**/*.test.ts'],
+          pool: 'forks',
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+    ],
+  },
+});
