@@ -6,10 +6,6 @@
 //   hot   none: a packet never becomes a JavaScript value
 #include "addon.h"
 
-#include <unistd.h>
-
-#include <array>
-#include <cctype>
 #include <memory>
 
 #include "address_text.h"
@@ -114,10 +110,12 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
     for (uint32_t i = 0; reader->ok() && i < devices.Length(); i++) {
       const std::string path = element("devices", i);
       const Napi::Object device = reader->object(devices[i], path);
-      EngineOptions::DeviceOptions made{reader->text(device, "name", path), reader->text(device, "interface", path), {}};
+      EngineOptions::DeviceOptions made{
+          reader->text(device, "name", path), reader->text(device, "interface", path), {}};
       if (!options->packet) {
         const std::string mac = reader->text(device, "mac", path);
-        if (reader->ok() && !parse_mac(mac, &made.mac)) reader->fail(path + ".mac", "\"" + mac + "\" is no MAC address");
+        if (reader->ok() && !parse_mac(mac, &made.mac))
+          reader->fail(path + ".mac", "\"" + mac + "\" is no MAC address");
       }
       options->devices.push_back(std::move(made));
     }
@@ -185,8 +183,8 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
       throw_type_error(info.Env(), "setMirror: expected a virtual server's name and a boolean");
       return info.Env().Undefined();
     }
-    return Napi::Boolean::New(info.Env(), engine_->set_mirror(info[0].As<Napi::String>().Utf8Value(),
-                                                              info[1].As<Napi::Boolean>().Value()));
+    return Napi::Boolean::New(
+        info.Env(), engine_->set_mirror(info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::Boolean>().Value()));
   }
 
   // ---- mirror
@@ -284,7 +282,8 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
     const auto generation = integer_of(info, 0, 0, 255, "dropUnannounced", "generation");
     if (!generation) return env.Undefined();
     uint32_t closed = 0;
-    const bool done = engine_->drop_unannounced(static_cast<uint8_t>(*generation), info[1].ToBoolean().Value(), &closed);
+    const bool done =
+        engine_->drop_unannounced(static_cast<uint8_t>(*generation), info[1].ToBoolean().Value(), &closed);
     Napi::Array pair = Napi::Array::New(env, 2);
     pair.Set(0u, done);
     pair.Set(1u, closed);
@@ -406,11 +405,16 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
 
   static std::string fault_text(MemoryDevice::Fault fault) {
     switch (fault) {
-      case MemoryDevice::Fault::kHeadCut: return "has less than its 16-byte head";
-      case MemoryDevice::Fault::kFrameCut: return "is cut: its head says more bytes than there are";
-      case MemoryDevice::Fault::kFrameTooLong: return "is longer than " + std::to_string(kFrameBytesMax) + " bytes";
-      case MemoryDevice::Fault::kNoSuchDevice: return "names a device that this datapath does not have";
-      case MemoryDevice::Fault::kNone: break;
+      case MemoryDevice::Fault::kHeadCut:
+        return "has less than its 16-byte head";
+      case MemoryDevice::Fault::kFrameCut:
+        return "is cut: its head says more bytes than there are";
+      case MemoryDevice::Fault::kFrameTooLong:
+        return "is longer than " + std::to_string(kFrameBytesMax) + " bytes";
+      case MemoryDevice::Fault::kNoSuchDevice:
+        return "names a device that this datapath does not have";
+      case MemoryDevice::Fault::kNone:
+        break;
     }
     return {};
   }
@@ -427,48 +431,8 @@ void wake_datapath(Napi::Env env, Napi::Function, Datapath* datapath, void*) {
   if (env != nullptr) datapath->mirror_pending();
 }
 
-// kNoMember -> no_member
-std::string snake_case(const char* name) {
-  std::string text;
-  for (const char* at = name + 1; *at != '\0'; at++) {
-    if (isupper(static_cast<unsigned char>(*at)) && !text.empty()) text.push_back('_');
-    text.push_back(static_cast<char>(tolower(static_cast<unsigned char>(*at))));
-  }
-  return text;
-}
-
-struct Named {
-  const char* name;
-  const char* sentence;
-};
-
-template <size_t kEntries>
-Napi::Array names(Napi::Env env, const Named (&entries)[kEntries]) {
-  Napi::Array array = Napi::Array::New(env, kEntries);
-  for (uint32_t i = 0; i < kEntries; i++) {
-    Napi::Array pair = Napi::Array::New(env, 2);
-    pair.Set(0u, snake_case(entries[i].name));
-    pair.Set(1u, entries[i].sentence);
-    array.Set(i, pair);
-  }
-  return array;
-}
-
-#define X(name, text) {#name, text},
-constexpr Named kDropNames[] = {TANDEM_FOREACH_DROP(X)};
-constexpr Named kCountNames[] = {TANDEM_FOREACH_COUNT(X)};
-#undef X
-
-Napi::Object export_all(Napi::Env env, Napi::Object exports) {
-  Datapath::define(env, exports);
-  export_shared_state(env, exports);
-  export_sockets(env, exports);
-  exports.Set("dropNames", names(env, kDropNames));
-  exports.Set("countNames", names(env, kCountNames));
-  return exports;
-}
-
-NODE_API_MODULE(tandem, export_all)
-
 }  // namespace
+
+void export_datapath(Napi::Env env, Napi::Object exports) { Datapath::define(env, exports); }
+
 }  // namespace tandem

@@ -17,6 +17,7 @@
 namespace tandem {
 
 // Each defines its class and puts it into the exports.
+void export_datapath(Napi::Env env, Napi::Object exports);
 void export_shared_state(Napi::Env env, Napi::Object exports);
 void export_sockets(Napi::Env env, Napi::Object exports);
 

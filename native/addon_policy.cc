@@ -35,8 +35,8 @@ void read_group(ObjectReader* reader, const Napi::Value& value, const std::strin
   reader->text(group, "name", path);
   const Napi::Array vrids = reader->array(group, "vrids", path);
   if (reader->ok() && vrids.Length() != devices) {
-    reader->fail(path + ".vrids", std::to_string(vrids.Length()) + " entries, and there are " +
-                                      std::to_string(devices) + " devices");
+    reader->fail(path + ".vrids",
+                 std::to_string(vrids.Length()) + " entries, and there are " + std::to_string(devices) + " devices");
   }
   PolicyGroup made{};
   for (uint32_t device = 0; reader->ok() && device < vrids.Length(); device++) {

@@ -49,6 +49,8 @@ class SharedStateObject final : public Napi::ObjectWrap<SharedStateObject> {
   }
 
  private:
+  // Not const: node-addon-api takes no const accessor.
+  // NOLINTNEXTLINE(readability-make-member-function-const)
   Napi::Value fd(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), fd_); }
 
   void read_heartbeats(const Napi::CallbackInfo& info) {

@@ -62,9 +62,7 @@ class FrameSender final : public Napi::ObjectWrap<FrameSender> {
   }
 
   void close(const Napi::CallbackInfo&) { shut(); }
-  Napi::Value mac(const Napi::CallbackInfo& info) {
-    return Napi::String::New(info.Env(), mac_text(interface_.mac()));
-  }
+  Napi::Value mac(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), mac_text(interface_.mac())); }
 
   void shut() {
     if (socket_ >= 0) ::close(socket_);
@@ -158,9 +156,8 @@ class Ipv6AdvertSocket final : public Napi::ObjectWrap<Ipv6AdvertSocket> {
       return request_error("the event loop refuses the socket");
     }
     poll_->handle.data = this;
-    uv_poll_start(&poll_->handle, UV_READABLE, [](uv_poll_t* handle, int, int) {
-      static_cast<Ipv6AdvertSocket*>(handle->data)->readable();
-    });
+    uv_poll_start(&poll_->handle, UV_READABLE,
+                  [](uv_poll_t* handle, int, int) { static_cast<Ipv6AdvertSocket*>(handle->data)->readable(); });
     return {};
   }
 

@@ -118,8 +118,8 @@ void write_neighbour_advertisement(Frame& frame, const Packet& packet, const Mac
   option.length = 1;
   std::memcpy(option.mac, virtual_mac.octets, sizeof option.mac);
 
-  message.checksum = checksum_of(sum_pseudo_header(6, ip.source, kBytes, kIcmpv6) +
-                                 sum_octets(frame.data + transport, kBytes)).host();
+  message.checksum =
+      checksum_of(sum_pseudo_header(6, ip.source, kBytes, kIcmpv6) + sum_octets(frame.data + transport, kBytes)).host();
   end_frame_at(frame, transport + kBytes);
 }
 
@@ -190,7 +190,8 @@ void write_reset(Frame& frame, const Packet& packet, const MacAddress& virtual_m
   tcp.data_offset = sizeof(TcpHeader) / 4 << 4;
   tcp.flags = acked ? kRst : kRst | kAck;
   tcp.checksum = checksum_of(sum_pseudo_header(packet.family, addresses, sizeof tcp, kTcp) +
-                             sum_octets(frame.data + transport, sizeof tcp)).host();
+                             sum_octets(frame.data + transport, sizeof tcp))
+                     .host();
   return_to_sender(frame, virtual_mac);
   end_frame_at(frame, transport + sizeof tcp);
 }

@@ -1,10 +1,10 @@
 // The index and the slots; see conn_table.h for the shape. Free slots and grace periods are slot_pool.cc's.
 //
-// Why a lookup may run beside a writer without a version to check: an entry never moves. A place of a
-// bucket is written entry first and tag second, and emptied by its tag, so a tag seen is an entry that was
-// published. A stale entry leads to a slot that is another's or dead, and the whole key is compared. And a
-// flow is opened again only after it was closed, so a lookup that saw one bucket before the new entry and
-// the other after the old one's removal answers for the moment between the two, when the flow was nobody's.
+// Why a lookup may run beside a writer without a version to check: entries never move, so a tag seen is an
+// entry that was published (flow_index.h). A stale entry leads to a slot that is another's or dead, and the
+// whole key is compared. And a flow is opened again only after it was closed, so a lookup that saw one bucket
+// before the new entry and the other after the old one's removal answers for the moment between the two, when
+// the flow was nobody's.
 #include "conn_table.h"
 
 #include <sys/random.h>
@@ -16,15 +16,10 @@
 #include <cstring>
 #include <memory>
 #include <new>
-#include <utility>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
+#include "flow_index.h"
 #include "reserved_memory.h"
 #include "slot_pool.h"
-#include "spin_lock.h"
 
 namespace tandem {
 
@@ -32,10 +27,6 @@ static_assert(std::endian::native == std::endian::little, "keys are compared as 
 
 namespace {
 
-constexpr size_t kPlaces = 8;
-// The emptier bucket is taken only from here on, so that nearly every flow stands in its primary one and a
-// lookup reads one line. In simulation no open failed in 40 million on a table that was kept full.
-constexpr int kCrowded = 5;
 constexpr size_t kPlacesPerSlot = 4;
 constexpr size_t kWaitingShare = 8;  // dead slots wait in an eighth of the table at most
 
@@ -45,47 +36,10 @@ constexpr auto relaxed = std::memory_order_relaxed;
 constexpr auto acquire = std::memory_order_acquire;
 constexpr auto release = std::memory_order_release;
 
-struct alignas(64) Bucket {
-  std::atomic<uint64_t> tags[2];           // 8 x 16 bits; 0: the place is empty
-  std::atomic<uint32_t> entries[kPlaces];  // slot << 1 | direction
-  SpinLock lock;                           // of writers
-  uint32_t unused[3];
-};
-static_assert(sizeof(Bucket) == 64);
-
-// Bit n: place n has this tag.
-#if defined(__SSE2__)
-inline uint32_t places_with(const Bucket& bucket, uint16_t tag) {
-  const __m128i tags = _mm_set_epi64x(static_cast<int64_t>(bucket.tags[1].load(acquire)),
-                                      static_cast<int64_t>(bucket.tags[0].load(acquire)));
-  const __m128i same = _mm_cmpeq_epi16(tags, _mm_set1_epi16(static_cast<int16_t>(tag)));
-  return static_cast<uint32_t>(_mm_movemask_epi8(_mm_packs_epi16(same, _mm_setzero_si128())));
-}
-#else
-inline uint32_t places_with(const Bucket& bucket, uint16_t tag) {
-  uint32_t places = 0;
-  for (size_t i = 0; i < kPlaces; ++i) {
-    const auto here = static_cast<uint16_t>(bucket.tags[i / 4].load(acquire) >> (i % 4 * 16));
-    places |= static_cast<uint32_t>(here == tag) << i;
-  }
-  return places;
-}
-#endif
-
-// Under the bucket's lock.
-void set_tag(Bucket& bucket, uint32_t place, uint16_t tag) {
-  std::atomic<uint64_t>& word = bucket.tags[place / 4];
-  const uint32_t shift = place % 4 * 16;
-  word.store((word.load(relaxed) & ~(uint64_t{0xffff} << shift)) | uint64_t{tag} << shift, release);
-}
-
 uint64_t fold(uint64_t a, uint64_t b) {
   const auto product = static_cast<unsigned __int128>(a) * b;
   return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
 }
-
-// [0, count) from 32 random bits, without a division; `count` need not be a power of two.
-size_t reduced(uint32_t random, size_t count) { return static_cast<size_t>(uint64_t{random} * count >> 32); }
 
 uint64_t word_at(const void* bytes) {
   uint64_t word;
@@ -95,9 +49,12 @@ uint64_t word_at(const void* bytes) {
 
 size_t direction_index(Direction direction) { return static_cast<size_t>(direction); }
 
-// Both flows of a Connection lie in it as words: the addresses 8 octets apart, the ports 4.
+// Both flows of a Connection lie in it as words: the addresses 8 octets apart (IPv6: 32), the ports 4.
 const uint8_t* addresses_of(const Connection& connection, Direction direction) {
   return reinterpret_cast<const uint8_t*>(&connection) + direction_index(direction) * 8;
+}
+const uint8_t* addresses_of(const Ipv6Addresses& block, Direction direction) {
+  return reinterpret_cast<const uint8_t*>(&block) + direction_index(direction) * 32;
 }
 uint64_t ports_of(const Connection& connection, Direction direction) {
   uint32_t ports;
@@ -114,62 +71,40 @@ static_assert(offsetof(Ipv6Addresses, member) == 32 && offsetof(Ipv6Addresses, s
 }  // namespace
 
 struct ConnTable::Impl {
-  // Where a flow may stand.
-  struct Places {
-    Bucket* primary;
-    Bucket* secondary;
-    uint16_t tag;
-  };
-  struct Place {
-    Bucket* bucket;  // nullptr: both buckets are full
-    uint32_t index;
-  };
   struct alignas(64) Own {
     std::atomic<int64_t> used{0};  // opened less closed by this participant
     uint32_t next_incarnation = 0;
   };
 
-  Places places(uint64_t hash) const {
-    const auto tag = static_cast<uint16_t>((hash * 0x9e3779b97f4a7c15) >> 48);
-    return {&buckets[reduced(static_cast<uint32_t>(hash >> 32), bucket_count)],
-            &buckets[reduced(static_cast<uint32_t>(hash), bucket_count)], tag == 0 ? uint16_t{1} : tag};
-  }
-
   bool has_flow(const Connection& connection, Direction direction, const FlowKey& flow) const {
     if (ports_of(connection, direction) != flow.words[4]) return false;
     if (!flow.is_v6()) return word_at(addresses_of(connection, direction)) == flow.words[0];
-    return std::memcmp(&addresses[slot_of(connection)].client[direction_index(direction) * 32], flow.words, 32) == 0;
+    return std::memcmp(addresses_of(addresses[slot_of(connection)], direction), flow.words, 32) == 0;
   }
 
-  Found find_in(const Bucket& bucket, uint16_t tag, const FlowKey& flow) const {
-    for (uint32_t matches = places_with(bucket, tag); matches != 0; matches &= matches - 1) {
-      const uint32_t entry = bucket.entries[std::countr_zero(matches)].load(acquire);
-      Connection& connection = slots[entry >> 1];
-      const auto direction = static_cast<Direction>(entry & 1);
-      if (has_flow(connection, direction, flow) && !(connection.control.load(relaxed) & Control::kDead)) {
-        return {&connection, direction};
-      }
-    }
-    return {nullptr, Direction::kFromClient};
-  }
-
-  Found find(const Places& at, const FlowKey& flow) const {
-    const Found found = find_in(*at.primary, at.tag, flow);
-    return found.connection != nullptr ? found : find_in(*at.secondary, at.tag, flow);
+  Found find(const FlowIndex::Places& at, const FlowKey& flow) const {
+    const uint32_t entry = FlowIndex::find(at, [&](uint32_t candidate) {
+      const Connection& connection = slots[candidate >> 1];
+      return has_flow(connection, static_cast<Direction>(candidate & 1), flow) &&
+             !(connection.control.load(relaxed) & Control::kDead);
+    });
+    if (entry == FlowIndex::kNone) return {nullptr, Direction::kFromClient};
+    return {&slots[entry >> 1], static_cast<Direction>(entry & 1)};
   }
 
   size_t slot_of(const Connection& connection) const { return static_cast<size_t>(&connection - slots); }
 
-  static Place empty_place(const Places& at, const Place& taken);
   void fill(Connection& connection, const NewConnection& fresh, uint16_t incarnation, Nanos now);
-  void unlink(const Connection& connection, Direction direction, uint64_t hash);
   bool retire_if_done(Participant who, Connection& connection);
 
-  ReservedMemory index_memory, slot_memory, address_memory;
-  Bucket* buckets = nullptr;
+  uint32_t entry_of(const Connection& connection, Direction direction) const {
+    return static_cast<uint32_t>(slot_of(connection) << 1 | direction_index(direction));
+  }
+
+  FlowIndex index;
+  ReservedMemory slot_memory, address_memory;
   Connection* slots = nullptr;
   Ipv6Addresses* addresses = nullptr;  // addresses[n] belongs to slots[n]
-  size_t bucket_count = 0;
   size_t slot_count = 0;
   size_t participants = 0;
   uint64_t key[4];  // of the hash: chosen at start, so that nobody can send flows that collide
@@ -194,14 +129,12 @@ bool ConnTable::reserve(const Size& size) {
     return false;
   }
   impl->slot_count = slots;
-  impl->bucket_count = slots * kPlacesPerSlot / kPlaces;
   impl->participants = size.participants;
-  if (!impl->index_memory.reserve(impl->bucket_count * sizeof(Bucket), ReservedMemory::Touch::kNow) ||
+  if (!impl->index.reserve(slots * kPlacesPerSlot / FlowIndex::kPlaces) ||
       !impl->slot_memory.reserve(slots * sizeof(Connection), ReservedMemory::Touch::kNow) ||
       !impl->address_memory.reserve(slots * sizeof(Ipv6Addresses), ReservedMemory::Touch::kOnUse)) {
     return false;
   }
-  impl->buckets = impl->index_memory.as<Bucket>();
   impl->slots = impl->slot_memory.as<Connection>();
   impl->addresses = impl->address_memory.as<Ipv6Addresses>();
   if (!impl->pool.reserve(impl->slots, slots, size.participants)) return false;
@@ -224,13 +157,11 @@ uint64_t ConnTable::hash(const FlowKey& flow) const {
   return fold(mixed ^ key[2], key[3] | 1);
 }
 
-void ConnTable::prefetch_bucket(uint64_t hash) const {
-  __builtin_prefetch(&impl_->buckets[reduced(static_cast<uint32_t>(hash >> 32), impl_->bucket_count)]);
-}
+void ConnTable::prefetch_bucket(uint64_t hash) const { __builtin_prefetch(impl_->index.primary(hash)); }
 
 void ConnTable::prefetch_slot(uint64_t hash) const {
-  const Impl::Places at = impl_->places(hash);
-  const uint32_t matches = places_with(*at.primary, at.tag);
+  const FlowIndex::Places at = impl_->index.places(hash);
+  const uint32_t matches = FlowIndex::places_with(*at.primary, at.tag);
   if (matches == 0) {
     __builtin_prefetch(at.secondary);
     return;
@@ -239,14 +170,12 @@ void ConnTable::prefetch_slot(uint64_t hash) const {
   __builtin_prefetch(&impl_->slots[slot], 1);
 }
 
-Found ConnTable::find(const FlowKey& flow, uint64_t hash) const { return impl_->find(impl_->places(hash), flow); }
+Found ConnTable::find(const FlowKey& flow, uint64_t hash) const { return impl_->find(impl_->index.places(hash), flow); }
 
 FlowKey ConnTable::flow(const Connection& connection, Direction direction) const {
   FlowKey key{};
   if (connection.family == 6) {
-    // The block holds the flows one after the other: client and virtual address, then member and SNAT address.
-    const auto* block = reinterpret_cast<const uint8_t*>(&ipv6(connection));
-    std::memcpy(key.words, block + direction_index(direction) * 32, 32);
+    std::memcpy(key.words, addresses_of(ipv6(connection), direction), 32);
   } else {
     key.words[0] = word_at(addresses_of(connection, direction));
   }
@@ -295,52 +224,6 @@ void ConnTable::Impl::fill(Connection& connection, const NewConnection& fresh, u
   connection.packets.store(0, relaxed);
 }
 
-// The place for a new entry: in the primary bucket unless that is crowded, then in the emptier. `taken` is
-// spoken for but not written yet.
-ConnTable::Impl::Place ConnTable::Impl::empty_place(const Places& at, const Place& taken) {
-  const auto empty = [&taken](const Bucket& bucket) {
-    const uint32_t places = places_with(bucket, 0);
-    return &bucket == taken.bucket ? places & ~(1u << taken.index) : places;
-  };
-  const uint32_t in_primary = empty(*at.primary);
-  const int free_in_primary = std::popcount(in_primary);
-  if (free_in_primary > static_cast<int>(kPlaces) - kCrowded) {
-    return {at.primary, static_cast<uint32_t>(std::countr_zero(in_primary))};
-  }
-  const uint32_t in_secondary = empty(*at.secondary);
-  if (std::popcount(in_secondary) > free_in_primary) {
-    return {at.secondary, static_cast<uint32_t>(std::countr_zero(in_secondary))};
-  }
-  if (in_primary == 0) return {nullptr, 0};
-  return {at.primary, static_cast<uint32_t>(std::countr_zero(in_primary))};
-}
-
-namespace {
-
-// Up to four buckets at once, in the order of their addresses so that two writers never wait for each other.
-class BucketLocks {
- public:
-  template <typename... Buckets>
-  explicit BucketLocks(Buckets*... buckets) : buckets_{buckets...} {
-    std::sort(std::begin(buckets_), std::end(buckets_));
-    for (size_t i = 0; i < 4; ++i) {
-      if (i == 0 || buckets_[i] != buckets_[i - 1]) buckets_[i]->lock.lock();
-    }
-  }
-  ~BucketLocks() {
-    for (size_t i = 0; i < 4; ++i) {
-      if (i == 0 || buckets_[i] != buckets_[i - 1]) buckets_[i]->lock.unlock();
-    }
-  }
-  BucketLocks(const BucketLocks&) = delete;
-  BucketLocks& operator=(const BucketLocks&) = delete;
-
- private:
-  Bucket* buckets_[4];
-};
-
-}  // namespace
-
 OpenStatus ConnTable::open(Participant who, const NewConnection& fresh, Nanos now, Connection** opened) {
   Impl& table = *impl_;
   assert(fresh.family == 4 || fresh.family == 6);
@@ -354,32 +237,30 @@ OpenStatus ConnTable::open(Participant who, const NewConnection& fresh, Nanos no
 
   const FlowKey from_client = flow(connection, Direction::kFromClient);
   const FlowKey from_server = flow(connection, Direction::kFromServer);
-  const Impl::Places client_places = table.places(hash(from_client));
-  const Impl::Places server_places = table.places(hash(from_server));
+  const FlowIndex::Places client_places = table.index.places(hash(from_client));
+  const FlowIndex::Places server_places = table.index.places(hash(from_server));
   __builtin_prefetch(server_places.primary, 1);
   __builtin_prefetch(server_places.secondary, 1);
   __builtin_prefetch(client_places.secondary, 1);
 
   const OpenStatus status = [&] {
-    BucketLocks locks(client_places.primary, client_places.secondary, server_places.primary, server_places.secondary);
+    FlowIndex::Lock lock(client_places, server_places);
     if (table.find(client_places, from_client).connection != nullptr) return OpenStatus::kClientFlowTaken;
     // The two flows of one connection may not be the same either.
     if (from_client == from_server || table.find(server_places, from_server).connection != nullptr) {
       return OpenStatus::kServerFlowTaken;
     }
-    const Impl::Place client_place = Impl::empty_place(client_places, {nullptr, 0});
+    const FlowIndex::Place client_place = FlowIndex::empty_place(client_places, {nullptr, 0});
     if (client_place.bucket == nullptr) return OpenStatus::kFull;
-    const Impl::Place server_place = Impl::empty_place(server_places, client_place);
+    const FlowIndex::Place server_place = FlowIndex::empty_place(server_places, client_place);
     if (server_place.bucket == nullptr) return OpenStatus::kFull;
 
     const uint32_t control = Control::kOccupied | static_cast<uint32_t>(fresh.state) |
                              (fresh.from_peer ? Control::kFromPeer | Control::kAnnounced : 0) |
                              (fresh.no_snat ? Control::kNoSnat : 0);
     connection.control.store(control, release);
-    client_place.bucket->entries[client_place.index].store(slot << 1, release);
-    set_tag(*client_place.bucket, client_place.index, client_places.tag);
-    server_place.bucket->entries[server_place.index].store(slot << 1 | 1, release);
-    set_tag(*server_place.bucket, server_place.index, server_places.tag);
+    FlowIndex::fill(client_place, client_places.tag, table.entry_of(connection, Direction::kFromClient));
+    FlowIndex::fill(server_place, server_places.tag, table.entry_of(connection, Direction::kFromServer));
     return OpenStatus::kOpened;
   }();
   if (status != OpenStatus::kOpened) {
@@ -390,21 +271,6 @@ OpenStatus ConnTable::open(Participant who, const NewConnection& fresh, Nanos no
   own.used.store(own.used.load(relaxed) + 1, relaxed);
   *opened = &connection;
   return OpenStatus::kOpened;
-}
-
-void ConnTable::Impl::unlink(const Connection& connection, Direction direction, uint64_t hash) {
-  const Places at = places(hash);
-  const auto entry = static_cast<uint32_t>(slot_of(connection) << 1 | direction_index(direction));
-  for (Bucket* bucket : {at.primary, at.secondary}) {
-    SpinGuard guard(bucket->lock);
-    for (uint32_t matches = places_with(*bucket, at.tag); matches != 0; matches &= matches - 1) {
-      const auto place = static_cast<uint32_t>(std::countr_zero(matches));
-      if (bucket->entries[place].load(relaxed) != entry) continue;
-      set_tag(*bucket, place, 0);
-      return;
-    }
-  }
-  assert(!"an open connection stands in the index under both flows");
 }
 
 // The last of those who have something to do with a dead slot (its closer, who takes it out of the index, and
@@ -451,7 +317,10 @@ ConnTable::CloseStatus ConnTable::close(Participant who, Connection& connection,
   if (tell && !waits) table.waiting.fetch_sub(1, relaxed);
 
   for (const Direction direction : {Direction::kFromClient, Direction::kFromServer}) {
-    table.unlink(connection, direction, hash(flow(connection, direction)));
+    const FlowIndex::Places at = table.index.places(hash(flow(connection, direction)));
+    const bool removed = FlowIndex::remove(at, table.entry_of(connection, direction));
+    assert(removed);  // an open connection stands in the index under both flows
+    (void)removed;
   }
   Impl::Own& own = table.own[who];
   own.used.store(own.used.load(relaxed) - 1, relaxed);
@@ -493,7 +362,7 @@ size_t ConnTable::used() const {
 size_t ConnTable::waiting() const { return impl_->waiting.load(relaxed); }
 uint64_t ConnTable::lost_closes() const { return impl_->lost_closes.load(relaxed); }
 size_t ConnTable::bytes() const {
-  return impl_->index_memory.bytes() + impl_->slot_memory.bytes() + impl_->pool.bytes() + sizeof(Impl);
+  return impl_->index.bytes() + impl_->slot_memory.bytes() + impl_->pool.bytes() + sizeof(Impl);
 }
 
 }  // namespace tandem

@@ -47,10 +47,14 @@ ConnectionBooks books_of(const ForwardContext& context) {
 
 void count_mark(const ForwardContext& context, MirrorSource::Marked marked) {
   switch (marked) {
-    case MirrorSource::Marked::kNo: return;
-    case MirrorSource::Marked::kQueued: return context.counters->add(Count::kMirrorQueued);
-    case MirrorSource::Marked::kCoalesced: return context.counters->add(Count::kMirrorCoalesced);
-    case MirrorSource::Marked::kDeferred: return context.counters->add(Count::kMirrorDeferred);
+    case MirrorSource::Marked::kNo:
+      return;
+    case MirrorSource::Marked::kQueued:
+      return context.counters->add(Count::kMirrorQueued);
+    case MirrorSource::Marked::kCoalesced:
+      return context.counters->add(Count::kMirrorCoalesced);
+    case MirrorSource::Marked::kDeferred:
+      return context.counters->add(Count::kMirrorDeferred);
   }
 }
 
@@ -115,10 +119,9 @@ Connection* connect_client(const ForwardContext& context, const Frame& frame, co
   fresh.endpoint = member.endpoint;
 
   Connection* opened = nullptr;
-  const OpenStatus status =
-      server.snat ? open_with_snat(context, server.snat_by_member[static_cast<size_t>(chosen)], member.endpoint,
-                                   &fresh, &opened, why)
-                  : open_without_snat(context, &fresh, &opened, why);
+  const OpenStatus status = server.snat ? open_with_snat(context, server.snat_by_member[static_cast<size_t>(chosen)],
+                                                         member.endpoint, &fresh, &opened, why)
+                                        : open_without_snat(context, &fresh, &opened, why);
   if (status != OpenStatus::kOpened) return nullptr;
 
   context.counters->add(Count::kOpened);

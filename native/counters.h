@@ -15,28 +15,28 @@
 namespace tandem {
 
 // Why a frame went no further. Names are shown to the operator in snake_case without the k.
-#define TANDEM_FOREACH_DROP(X)                                                                       \
-  X(kTruncated, "a header or the stated length runs past the end of the frame")                      \
-  X(kBadHeader, "a header's version, length or checksum is wrong")                                   \
-  X(kFragment, "a fragment, whose ports are in another frame")                                       \
-  X(kExtensionHeaders, "an IPv6 extension header that hides the transport, or too many of them")     \
-  X(kProtocol, "neither TCP, UDP, ICMP nor ICMPv6, and sent to one of our addresses")                \
-  X(kStandby, "its traffic group is not active on this unit, or the lease has run out")              \
-  X(kUnknown, "TCP of no known connection, and the virtual server says unknown: drop")               \
-  X(kUnknownReturn, "from a member to a floating address, of no known connection")                   \
-  X(kClosedPort, "to a virtual or floating address on a port that no virtual server has")            \
-  X(kTransit, "sent to a virtual MAC for an address that is not ours: Tandem is no router")          \
-  X(kNoMember, "no member of the pool is available")                                                 \
-  X(kNoSnatPort, "every SNAT port towards this member is in use")                                    \
-  X(kNoNeighbour, "the next hop's MAC address is not known")                                         \
-  X(kTableFull, "the connection table has no free slot")                                             \
-  X(kTtlExpired, "the TTL or hop limit has run out")                                                 \
-  X(kIcmp, "ICMP or ICMPv6 to one of our addresses that is not an echo request")                     \
-  X(kHandingOver, "of no known connection while its traffic group is being handed over")             \
-  X(kFlowTaken, "without SNAT, the member already has a connection from this client address and port") \
+#define TANDEM_FOREACH_DROP(X)                                                                          \
+  X(kTruncated, "a header or the stated length runs past the end of the frame")                         \
+  X(kBadHeader, "a header's version, length or checksum is wrong")                                      \
+  X(kFragment, "a fragment, whose ports are in another frame")                                          \
+  X(kExtensionHeaders, "an IPv6 extension header that hides the transport, or too many of them")        \
+  X(kProtocol, "neither TCP, UDP, ICMP nor ICMPv6, and sent to one of our addresses")                   \
+  X(kStandby, "its traffic group is not active on this unit, or the lease has run out")                 \
+  X(kUnknown, "TCP of no known connection, and the virtual server says unknown: drop")                  \
+  X(kUnknownReturn, "from a member to a floating address, of no known connection")                      \
+  X(kClosedPort, "to a virtual or floating address on a port that no virtual server has")               \
+  X(kTransit, "sent to a virtual MAC for an address that is not ours: Tandem is no router")             \
+  X(kNoMember, "no member of the pool is available")                                                    \
+  X(kNoSnatPort, "every SNAT port towards this member is in use")                                       \
+  X(kNoNeighbour, "the next hop's MAC address is not known")                                            \
+  X(kTableFull, "the connection table has no free slot")                                                \
+  X(kTtlExpired, "the TTL or hop limit has run out")                                                    \
+  X(kIcmp, "ICMP or ICMPv6 to one of our addresses that is not an echo request")                        \
+  X(kHandingOver, "of no known connection while its traffic group is being handed over")                \
+  X(kFlowTaken, "without SNAT, the member already has a connection from this client address and port")  \
   X(kVlanTags, "of a connection, with tags that a reply cannot repeat: two of them, or an 802.1ad tag") \
-  X(kNotAsked, "ARP or neighbour solicitation for an address that is not active on this unit")       \
-  X(kDeviceFull, "the device's transmit queue refused it")                                           \
+  X(kNotAsked, "ARP or neighbour solicitation for an address that is not active on this unit")          \
+  X(kDeviceFull, "the device's transmit queue refused it")                                              \
   X(kOversized, "longer than the device's MTU")
 
 enum class Drop : uint8_t {
@@ -45,23 +45,23 @@ enum class Drop : uint8_t {
 #undef X
 };
 
-#define TANDEM_FOREACH_COUNT(X)                                                                      \
-  X(kReceived, "frames read from devices")                                                           \
-  X(kForwarded, "frames sent for a known or new connection")                                         \
-  X(kPunted, "frames left to the kernel")                                                            \
-  X(kArpReplies, "ARP requests answered")                                                            \
-  X(kNeighbourAdvertisements, "neighbour solicitations answered")                                    \
-  X(kEchoReplies, "ICMP and ICMPv6 echo requests answered")                                          \
-  X(kResetsSent, "TCP resets sent (unknown: reset, closed: reset)")                                  \
-  X(kOpened, "connections opened by a packet")                                                       \
-  X(kAdopted, "connections opened by a packet that was no SYN (unknown: adopt)")                     \
-  X(kReopened, "connections opened anew by a SYN on a tuple that was closing")                       \
-  X(kClosed, "connections freed")                                                                    \
-  X(kExpired, "connections freed by their idle timeout")                                             \
-  X(kSnatPortReusedEarly, "SNAT ports reused within 60 s because no older one was free")             \
-  X(kMirrorQueued, "changes marked pending for the peer")                                            \
-  X(kMirrorCoalesced, "changes that joined one already pending")                                     \
-  X(kMirrorDeferred, "changes left to the sweep because the pending ring was full")                  \
+#define TANDEM_FOREACH_COUNT(X)                                                          \
+  X(kReceived, "frames read from devices")                                               \
+  X(kForwarded, "frames sent for a known or new connection")                             \
+  X(kPunted, "frames left to the kernel")                                                \
+  X(kArpReplies, "ARP requests answered")                                                \
+  X(kNeighbourAdvertisements, "neighbour solicitations answered")                        \
+  X(kEchoReplies, "ICMP and ICMPv6 echo requests answered")                              \
+  X(kResetsSent, "TCP resets sent (unknown: reset, closed: reset)")                      \
+  X(kOpened, "connections opened by a packet")                                           \
+  X(kAdopted, "connections opened by a packet that was no SYN (unknown: adopt)")         \
+  X(kReopened, "connections opened anew by a SYN on a tuple that was closing")           \
+  X(kClosed, "connections freed")                                                        \
+  X(kExpired, "connections freed by their idle timeout")                                 \
+  X(kSnatPortReusedEarly, "SNAT ports reused within 60 s because no older one was free") \
+  X(kMirrorQueued, "changes marked pending for the peer")                                \
+  X(kMirrorCoalesced, "changes that joined one already pending")                         \
+  X(kMirrorDeferred, "changes left to the sweep because the pending ring was full")      \
   X(kDeviceDropped, "frames the kernel dropped before the worker could read them")
 
 enum class Count : uint8_t {

@@ -78,7 +78,8 @@ SystemError Engine::start() {
   SystemError error = open_interfaces();
   if (!error.failed()) error = join_groups(*policy_.current());
   std::vector<PacketDevice::Fanout> fanouts(options_.devices.size(), {options_.workers > 1, -1});
-  for (size_t worker = 0; worker < options_.workers && !error.failed(); worker++) error = start_worker(worker, &fanouts);
+  for (size_t worker = 0; worker < options_.workers && !error.failed(); worker++)
+    error = start_worker(worker, &fanouts);
   if (error.failed()) stop();
   return error;
 }
@@ -86,7 +87,8 @@ SystemError Engine::start() {
 SystemError Engine::open_interfaces() {
   for (size_t device = 0; device < options_.devices.size(); device++) {
     const EngineOptions::DeviceOptions& wanted = options_.devices[device];
-    const std::string place = std::string("units.") + (options_.unit == 0 ? "a" : "b") + ".links." + wanted.name + ".interface";
+    const std::string place =
+        std::string("units.") + (options_.unit == 0 ? "a" : "b") + ".links." + wanted.name + ".interface";
     interfaces_.push_back(std::make_unique<PacketInterface>());
     if (SystemError error = interfaces_.back()->open(wanted.interface, place); error.failed()) return error;
     macs_[device] = interfaces_.back()->mac();
@@ -112,8 +114,17 @@ void Engine::stop() {
 }
 
 ForwardContext Engine::context_for(size_t worker) {
-  return {nullptr, &table_, runtime_.get(), &ports_, &source_, shared_, counters_[worker].get(),
-          runtime_->traffic[worker].get(), macs_.data(), worker, 0};
+  return {nullptr,
+          &table_,
+          runtime_.get(),
+          &ports_,
+          &source_,
+          shared_,
+          counters_[worker].get(),
+          runtime_->traffic[worker].get(),
+          macs_.data(),
+          worker,
+          0};
 }
 
 // ---- policy

@@ -5,6 +5,7 @@
 #include "answer.h"
 #include "connect.h"
 #include "rewrite.h"
+#include "wire/checksum.h"
 #include "wire/headers.h"
 
 namespace tandem {
@@ -17,12 +18,12 @@ constexpr auto relaxed = std::memory_order_relaxed;
 
 // What a frame is to us, before anybody asks the table or the policy about its addresses.
 enum class Path : uint8_t {
-  kConnection,    // TCP or UDP to one of our virtual MACs
-  kOtherIp,       // any other IP packet to one of our virtual MACs
+  kConnection,  // TCP or UDP to one of our virtual MACs
+  kOtherIp,     // any other IP packet to one of our virtual MACs
   kArpRequest,
   kSolicitation,  // of a neighbour, RFC 4861
   kMldQuery,
-  kBroken,        // to one of our virtual MACs, and no packet
+  kBroken,  // to one of our virtual MACs, and no packet
   kKernels,
 };
 
@@ -37,7 +38,8 @@ struct Arrival {
 // What holds for every frame of a burst.
 struct Burst {
   explicit Burst(const ForwardContext& with) : context(with), now(to_deciseconds(with.now)) {
-    for (size_t group = 0; group < with.policy->groups.size(); ++group) roles[group] = with.shared->role(group, with.now);
+    for (size_t group = 0; group < with.policy->groups.size(); ++group)
+      roles[group] = with.shared->role(group, with.now);
   }
 
   const ForwardContext& context;
@@ -48,7 +50,7 @@ struct Burst {
 };
 
 Path classify(const Burst& burst, const Frame& frame, Arrival* arrival);
-FlowKey flow_of(const Frame& frame, const Packet& packet);
+void read_flow(const Frame& frame, const Packet& packet, FlowKey* flow);
 Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival);
 Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, const Found& found);
 Verdict handle_unknown(Burst& burst, Frame& frame, const Arrival& arrival, uint16_t incarnation);
@@ -64,7 +66,7 @@ void forward_burst(const ForwardContext& context, Frame* frames, size_t count, V
     Arrival& arrival = arrivals[i];
     arrival.path = classify(burst, frames[i], &arrival);
     if (arrival.path != Path::kConnection) continue;
-    arrival.flow = flow_of(frames[i], arrival.packet);
+    read_flow(frames[i], arrival.packet, &arrival.flow);
     arrival.hash = context.table->hash(arrival.flow);
     context.table->prefetch_bucket(arrival.hash);
   }
@@ -93,10 +95,14 @@ Verdict drop(const Burst& burst, Drop why) {
 
 Verdict drop(const Burst& burst, wire::Fault fault) {
   switch (fault) {
-    case wire::Fault::kTruncated: return drop(burst, Drop::kTruncated);
-    case wire::Fault::kBadHeader: return drop(burst, Drop::kBadHeader);
-    case wire::Fault::kFragment: return drop(burst, Drop::kFragment);
-    case wire::Fault::kExtensionHeaders: return drop(burst, Drop::kExtensionHeaders);
+    case wire::Fault::kTruncated:
+      return drop(burst, Drop::kTruncated);
+    case wire::Fault::kBadHeader:
+      return drop(burst, Drop::kBadHeader);
+    case wire::Fault::kFragment:
+      return drop(burst, Drop::kFragment);
+    case wire::Fault::kExtensionHeaders:
+      return drop(burst, Drop::kExtensionHeaders);
   }
   return drop(burst, Drop::kBadHeader);
 }
@@ -110,27 +116,34 @@ Verdict answered(const Burst& burst, const Frame& frame, Count with) {
 
 Path classify_multicast(const Packet& packet) {
   switch (packet.kind) {
-    case PacketKind::kArp: return Path::kArpRequest;
+    case PacketKind::kArp:
+      return Path::kArpRequest;
     case PacketKind::kIcmpv6:
       if (packet.icmp_type == wire::kNeighbourSolicitation) return Path::kSolicitation;
       // RFC 3810 section 5.1.14: a query has hop limit 1, or it has come from elsewhere.
       if (packet.icmp_type == wire::kMldQuery && packet.ttl == 1) return Path::kMldQuery;
       return Path::kKernels;
-    default: return Path::kKernels;
+    default:
+      return Path::kKernels;
   }
 }
 
 Path classify_ours(const Packet& packet) {
   switch (packet.kind) {
     case PacketKind::kTcp:
-    case PacketKind::kUdp: return Path::kConnection;
+    case PacketKind::kUdp:
+      return Path::kConnection;
     case PacketKind::kIcmpv6:
       return packet.icmp_type == wire::kNeighbourSolicitation ? Path::kSolicitation : Path::kOtherIp;
     case PacketKind::kIcmp:
-    case PacketKind::kOther: return Path::kOtherIp;
-    case PacketKind::kArp: return Path::kArpRequest;
-    case PacketKind::kNotIp: return Path::kKernels;
-    case PacketKind::kFault: return Path::kBroken;
+    case PacketKind::kOther:
+      return Path::kOtherIp;
+    case PacketKind::kArp:
+      return Path::kArpRequest;
+    case PacketKind::kNotIp:
+      return Path::kKernels;
+    case PacketKind::kFault:
+      return Path::kBroken;
   }
   return Path::kBroken;
 }
@@ -154,17 +167,23 @@ Path classify(const Burst& burst, const Frame& frame, Arrival* arrival) {
 }
 
 // FlowKey::v4() and v6() in a few loads: source and destination stand side by side in a header, as do ports.
-FlowKey flow_of(const Frame& frame, const Packet& packet) {
-  FlowKey flow = {};
+// Word by word, for the table reads the key word by word: what is stored in one width and loaded in another stalls.
+void read_flow(const Frame& frame, const Packet& packet, FlowKey* flow) {
+  const auto word = [&frame](size_t offset) {
+    uint64_t octets;
+    std::memcpy(&octets, frame.data + offset, sizeof octets);
+    return octets;
+  };
   if (packet.family == 4) {
-    std::memcpy(&flow.words[0], wire::header_in<wire::Ipv4Header>(frame.data, packet.network).source, 8);
+    flow->words[0] = word(packet.network + offsetof(wire::Ipv4Header, source));
+    flow->words[1] = flow->words[2] = flow->words[3] = 0;
   } else {
-    std::memcpy(&flow.words[0], wire::header_in<wire::Ipv6Header>(frame.data, packet.network).source, 32);
+    for (size_t i = 0; i < 4; ++i) {
+      flow->words[i] = word(packet.network + offsetof(wire::Ipv6Header, source) + 8 * i);
+    }
   }
-  uint32_t ports;
-  std::memcpy(&ports, frame.data + packet.transport, sizeof ports);
-  flow.words[4] = uint64_t{ports} | uint64_t{packet.protocol} << 32 | uint64_t{packet.family} << 40;
-  return flow;
+  flow->words[4] =
+      wire::load32(frame.data + packet.transport) | uint64_t{packet.protocol} << 32 | uint64_t{packet.family} << 40;
 }
 
 const uint8_t* destination_of(const Frame& frame, const Packet& packet) {
@@ -189,14 +208,19 @@ Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival) {
       if (found.connection != nullptr) return forward_connection(burst, frame, arrival, found);
       return handle_unknown(burst, frame, arrival, 0);
     }
-    case Path::kOtherIp: return handle_unknown(burst, frame, arrival, 0);
-    case Path::kArpRequest: return handle_arp(burst, frame, arrival.packet);
-    case Path::kSolicitation: return handle_solicitation(burst, frame, arrival);
+    case Path::kOtherIp:
+      return handle_unknown(burst, frame, arrival, 0);
+    case Path::kArpRequest:
+      return handle_arp(burst, frame, arrival.packet);
+    case Path::kSolicitation:
+      return handle_solicitation(burst, frame, arrival);
     case Path::kMldQuery:
       burst.context.shared->devices[frame.device].mld_queries.fetch_add(1, relaxed);
       return punt(burst);
-    case Path::kBroken: return drop(burst, arrival.packet.fault);
-    case Path::kKernels: return punt(burst);
+    case Path::kBroken:
+      return drop(burst, arrival.packet.fault);
+    case Path::kKernels:
+      return punt(burst);
   }
   return punt(burst);
 }
@@ -209,10 +233,10 @@ bool is_opening_syn(const Packet& packet) {
 }
 
 // Frames of a group leave from its virtual MAC; in a hand-over the peer uses that already.
-MacAddress source_mac(const Burst& burst, uint8_t group, uint8_t family, uint8_t device) {
+MacWord source_mac(const Burst& burst, uint8_t group, uint8_t family, uint8_t device) {
   const uint8_t vrid =
       burst.roles[group] == Role::kActive ? burst.context.policy->groups[group].vrid[device] : uint8_t{0};
-  return vrid != 0 ? virtual_mac(family, vrid) : burst.context.device_macs[device];
+  return vrid != 0 ? virtual_mac_word(family, vrid) : mac_word(burst.context.device_macs[device].octets);
 }
 
 // What the packet changes of its connection; whatever the peer must know is marked.
@@ -328,8 +352,10 @@ Verdict handle_unknown(Burst& burst, Frame& frame, const Arrival& arrival, uint1
   if (packet.kind == PacketKind::kUdp || is_opening_syn(packet))
     return open_and_forward(burst, frame, arrival, {server, TcpState::kSynSent, incarnation});
   switch (server->unknown) {
-    case Unknown::kDrop: return drop(burst, Drop::kUnknown);
-    case Unknown::kReset: return reset(burst, frame, packet, owned->group, Drop::kUnknown);
+    case Unknown::kDrop:
+      return drop(burst, Drop::kUnknown);
+    case Unknown::kReset:
+      return reset(burst, frame, packet, owned->group, Drop::kUnknown);
     case Unknown::kAdopt:
       // Only what a client sends amid a connection: an acknowledgment, and neither a SYN nor a RST.
       if ((packet.tcp_flags & (wire::kSyn | wire::kRst | wire::kAck)) != wire::kAck) return drop(burst, Drop::kUnknown);
@@ -356,17 +382,23 @@ Verdict handle_closed_port(Burst& burst, Frame& frame, const Packet& packet, con
   return reset(burst, frame, packet, owned.group, Drop::kClosedPort);
 }
 
+// Answers are given by active groups only.
+MacAddress answering_mac(const Burst& burst, uint8_t group, uint8_t family, uint8_t device) {
+  const uint8_t vrid = burst.context.policy->groups[group].vrid[device];
+  return vrid != 0 ? virtual_mac(family, vrid) : burst.context.device_macs[device];
+}
+
 // RFC 9293 section 3.10.7.1: a RST is never sent in answer to a RST.
 Verdict reset(Burst& burst, Frame& frame, const Packet& packet, uint8_t group, Drop otherwise) {
   if ((packet.tcp_flags & wire::kRst) != 0) return drop(burst, otherwise);
-  write_reset(frame, packet, source_mac(burst, group, packet.family, frame.device));
+  write_reset(frame, packet, answering_mac(burst, group, packet.family, frame.device));
   return answered(burst, frame, Count::kResetsSent);
 }
 
 Verdict handle_echo(Burst& burst, Frame& frame, const Packet& packet, const OwnedAddress& owned) {
   const uint8_t request = packet.kind == PacketKind::kIcmp ? wire::kIcmpEchoRequest : wire::kIcmpv6EchoRequest;
   if (packet.icmp_type != request) return drop(burst, Drop::kIcmp);
-  write_echo_reply(frame, packet, source_mac(burst, owned.group, packet.family, frame.device));
+  write_echo_reply(frame, packet, answering_mac(burst, owned.group, packet.family, frame.device));
   return answered(burst, frame, Count::kEchoReplies);
 }
 

@@ -31,10 +31,10 @@ struct ForwardContext {
   SnatPorts* snat_ports;
   MirrorSource* mirror;
   SharedState* shared;
-  Counters* counters;                          // this worker's
+  Counters* counters;                                // this worker's
   std::array<Traffic, kVirtualServersMax>* traffic;  // this worker's
-  const MacAddress* device_macs;               // own MAC of each device
-  size_t worker;                               // also its Participant
+  const MacAddress* device_macs;                     // own MAC of each device
+  size_t worker;                                     // also its Participant
   Nanos now;
 };
 

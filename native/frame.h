@@ -8,9 +8,9 @@
 namespace tandem {
 
 struct Frame {
-  uint8_t* data;      // the Ethernet header; kFrameHeadroom writable bytes lie before it
-  uint32_t bytes;     // from data on, and kFrameTailroom writable bytes behind; tags in place, never in metadata
-  uint8_t device;     // index of the device it came from; forward() leaves it
+  uint8_t* data;   // the Ethernet header; kFrameHeadroom writable bytes lie before it
+  uint32_t bytes;  // from data on, and kFrameTailroom writable bytes behind; tags in place, never in metadata
+  uint8_t device;  // index of the device it came from; forward() leaves it
   // The transport checksum field holds the pseudo-header's sum only, uncomplemented: the sender
   // left the rest to its NIC (checksum offload). Whoever sends the frame must finish or pass it on.
   bool checksum_partial;
@@ -18,7 +18,7 @@ struct Frame {
   uint16_t segment_bytes;
 };
 
-struct Verdict {
+struct alignas(4) Verdict {
   enum class Kind : uint8_t {
     kForward,  // the frame was rewritten in place: send it on `device`
     kPunt,     // not Tandem's: the kernel has it already (or is given it, on a device that took it)

@@ -144,7 +144,8 @@ std::string Policy::check() const {
     for (const SnatAddress& snat : server.snat_addresses) {
       if (owned(snat.address.family, snat.address.octets) == nullptr)
         return fault("virtual server", i, "a SNAT address of it is not among the addresses answered for");
-      if (snat.index >= SnatPorts::kAddressesMax) return fault("virtual server", i, "a SNAT address's index is out of range");
+      if (snat.index >= SnatPorts::kAddressesMax)
+        return fault("virtual server", i, "a SNAT address's index is out of range");
       if (snat.address.family == family) of_family = true;
     }
     if (!of_family) return fault("virtual server", i, "has no SNAT address of its own family");

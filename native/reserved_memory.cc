@@ -51,9 +51,10 @@ bool ReservedMemory::reserve(size_t bytes, Touch when) {
   }
   // A small table would waste most of a huge page.
   const bool huge = bytes >= kHugePage;
-  bytes_ = rounded(bytes, huge ? kHugePage : kPage);
+  bytes_ = rounded(bytes, kHugePage);
   if (huge) start_ = map(bytes_, MAP_HUGETLB | MAP_POPULATE);
   if (start_ != nullptr) return true;
+  bytes_ = rounded(bytes, kPage);
   start_ = huge ? map_aligned(bytes_) : map(bytes_, 0);
   if (start_ == nullptr) return false;
   if (huge) madvise(start_, bytes_, MADV_HUGEPAGE);

@@ -91,6 +91,14 @@ void rewrite_tag(Frame& frame, uint8_t tags, uint16_t vlan) {
 
 }  // namespace
 
+static_assert(std::endian::native == std::endian::little, "octet 0 of a MacWord is its lowest");
+
+MacWord mac_word(const uint8_t octets[6]) {
+  uint16_t high;
+  std::memcpy(&high, octets + 4, sizeof high);
+  return load32(octets) | MacWord{high} << 32;
+}
+
 uint32_t ports_in_memory(be16 source, be16 destination) {
   const be16 ports[2] = {source, destination};
   return load32(ports);
@@ -101,18 +109,19 @@ void rewrite_packet(Frame& frame, const wire::Packet& packet, const Ends& ends) 
   rewrite_ipv6(frame, packet, ends);
 }
 
-void rewrite_link(Frame& frame, const wire::Packet& packet, LastHop to, const MacAddress& from) {
+// In whole words, for a short store that a longer load follows would stall.
+void rewrite_link(Frame& frame, const wire::Packet& packet, LastHop to, MacWord from) {
   rewrite_tag(frame, packet.tags, vlan_of(to));
-  auto& ethernet = wire::header_in<wire::EthernetHeader>(frame.data, 0);
-  static_assert(std::endian::native == std::endian::little, "a LastHop holds octet 0 of the MAC address lowest");
-  std::memcpy(ethernet.destination, &to, sizeof ethernet.destination);
-  std::memcpy(ethernet.source, from.octets, sizeof ethernet.source);
+  constexpr MacWord kMac = (MacWord{1} << 48) - 1;
+  const uint64_t first = (to & kMac) | from << 48;  // the destination and two octets of the source
+  const uint32_t rest = static_cast<uint32_t>(from >> 16);
+  std::memcpy(frame.data, &first, sizeof first);
+  std::memcpy(frame.data + sizeof first, &rest, sizeof rest);
 }
 
 LastHop last_hop_of(const Frame& frame, const wire::Packet& packet) {
-  LastHop hop = 0;
-  std::memcpy(&hop, wire::header_in<wire::EthernetHeader>(frame.data, 0).source, sizeof(MacAddress));
-  return hop | LastHop{frame.device} << 48 | LastHop{packet.vlan} << 52;
+  const uint8_t* source = wire::header_in<wire::EthernetHeader>(frame.data, 0).source;
+  return mac_word(source) | LastHop{frame.device} << 48 | LastHop{packet.vlan} << 52;
 }
 
 bool tags_are_repeatable(const Frame& frame, const wire::Packet& packet) {

@@ -24,9 +24,17 @@ uint32_t ports_in_memory(wire::be16 source, wire::be16 destination);
 // Of a TCP or UDP packet with a TTL above 1, which is counted down.
 void rewrite_packet(Frame& frame, const wire::Packet& packet, const Ends& ends);
 
+// A MAC address in one word, as a LastHop holds it: octet 0 lowest.
+using MacWord = uint64_t;
+MacWord mac_word(const uint8_t octets[6]);
+// RFC 9568 section 7.3: 00-00-5E-00-01-{VRID}, of IPv6 00-00-5E-00-02-{VRID}.
+constexpr MacWord virtual_mac_word(uint8_t family, uint8_t vrid) {
+  return 0x5e0000 | MacWord{family == 4 ? 1u : 2u} << 32 | MacWord{vrid} << 40;
+}
+
 // Ethernet header and 802.1Q tag: kept, replaced, put in (into the headroom) or taken out, as `to` says. The
 // frame has at most one tag.
-void rewrite_link(Frame& frame, const wire::Packet& packet, LastHop to, const MacAddress& from);
+void rewrite_link(Frame& frame, const wire::Packet& packet, LastHop to, MacWord from);
 
 // The way back to whoever sent this frame. Its tags must be repeatable().
 LastHop last_hop_of(const Frame& frame, const wire::Packet& packet);

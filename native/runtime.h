@@ -23,16 +23,16 @@ using NextHop = uint64_t;
 
 // One member of a pool, or rather its address and port: pools that share it share its count.
 struct Endpoint {
-  std::atomic<NextHop> next_hop{0};           // JavaScript thread, from the kernel's neighbours
-  std::atomic<uint32_t> connections{0};       // open now, mirrored ones included; any participant
+  std::atomic<NextHop> next_hop{0};      // JavaScript thread, from the kernel's neighbours
+  std::atomic<uint32_t> connections{0};  // open now, mirrored ones included; any participant
   std::atomic<uint64_t> opened{0};
 };
 
 struct VirtualServerState {
-  std::atomic<bool> mirror{false};            // JavaScript thread
+  std::atomic<bool> mirror{false};  // JavaScript thread
   // Written with the policy; kept for the connections of a virtual server that is gone.
   std::atomic<Deciseconds> half_open{0}, established{0}, half_closed{0}, closing{0}, udp{0};
-  std::atomic<uint32_t> connections{0};       // open now; any participant
+  std::atomic<uint32_t> connections{0};  // open now; any participant
   std::atomic<uint64_t> opened{0};
 
   IdleTimeouts timeouts() const {

@@ -138,10 +138,14 @@ void prepare_schedule(Pool& pool) {
 int schedule(const Pool& pool, const Runtime& runtime, uint64_t client_hash) {
   if (pool.available.empty()) return -1;
   switch (pool.scheduler) {
-    case Scheduler::kRoundRobin: return next_of(pool.available, pool);
-    case Scheduler::kWeightedRoundRobin: return next_of(pool.wheel, pool);
-    case Scheduler::kLeastConnections: return least_connections(pool, runtime);
-    case Scheduler::kMaglev: return pool.wheel[below(pool.wheel.size(), client_hash)];
+    case Scheduler::kRoundRobin:
+      return next_of(pool.available, pool);
+    case Scheduler::kWeightedRoundRobin:
+      return next_of(pool.wheel, pool);
+    case Scheduler::kLeastConnections:
+      return least_connections(pool, runtime);
+    case Scheduler::kMaglev:
+      return pool.wheel[below(pool.wheel.size(), client_hash)];
   }
   return -1;
 }

@@ -50,13 +50,15 @@ SystemError map_shared_state(int fd, SharedState** state) {
   if (fstat(fd, &status) != 0) return system_error(where, "the shared state is inherited through the child's stdio");
   if (status.st_size != static_cast<off_t>(sizeof(SharedState))) {
     return request_error(where + " holds " + std::to_string(status.st_size) + " bytes; a shared state has " +
-                         std::to_string(sizeof(SharedState)) + ": it was made by another version of Tandem or is no shared state");
+                         std::to_string(sizeof(SharedState)) +
+                         ": it was made by another version of Tandem or is no shared state");
   }
   SharedState* mapped = nullptr;
   if (SystemError error = map(fd, &mapped); error.failed()) return error;
   if (mapped->magic != SharedState::kMagic || mapped->version != SharedState::kVersion) {
-    SystemError error = request_error(where + " is no shared state of version " + std::to_string(SharedState::kVersion) +
-                                      ": both processes must be of one version of Tandem");
+    SystemError error =
+        request_error(where + " is no shared state of version " + std::to_string(SharedState::kVersion) +
+                      ": both processes must be of one version of Tandem");
     unmap_shared_state(mapped);
     return error;
   }

@@ -22,7 +22,7 @@
 namespace tandem {
 
 enum class Role : uint32_t {
-  kStandby = 0,      // forwards nothing, answers nothing
+  kStandby = 0,  // forwards nothing, answers nothing
   kActive = 1,
   kHandingOver = 2,  // forwards known connections from its own MAC, answers no ARP, opens nothing
 };
@@ -38,7 +38,7 @@ struct SharedState {
     std::atomic<uint64_t> heartbeat;  // moves at least every kHeartbeatMs while the worker lives; 0: no worker
   };
   struct alignas(64) Group {
-    std::atomic<uint32_t> role;       // Role
+    std::atomic<uint32_t> role;  // Role
     std::atomic<uint32_t> term;
     std::atomic<uint64_t> lease;      // Nanos (CLOCK_BOOTTIME) until which `role` holds; standby after
     std::atomic<uint64_t> activated;  // Nanos when it became active; idle timers start no earlier

@@ -25,11 +25,13 @@ SystemError system_error(const std::string& what) {
   switch (errno) {
     case EPERM:
     case EACCES:
-      return system_error(what,
-                          "it needs CAP_NET_RAW (and CAP_NET_ADMIN for large socket buffers): run as root, or give an "
-                          "ordinary user both with AmbientCapabilities= in a systemd unit, or with setpriv --ambient-caps "
-                          "+net_raw,+net_admin --inh-caps +net_raw,+net_admin");
-    default: return system_error(what, "");
+      return system_error(
+          what,
+          "it needs CAP_NET_RAW (and CAP_NET_ADMIN for large socket buffers): run as root, or give an "
+          "ordinary user both with AmbientCapabilities= in a systemd unit, or with setpriv --ambient-caps "
+          "+net_raw,+net_admin --inh-caps +net_raw,+net_admin");
+    default:
+      return system_error(what, "");
   }
 }
 

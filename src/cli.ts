@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { run, type StricliProcess } from '@stricli/core';
 
 import { buildCli } from './cli/app.js';
-import { EXIT, type CliContext } from './cli/context.js';
+import { type CliContext, EXIT } from './cli/context.js';
 import { ApiClient } from './io/api_client.js';
 import { readConfig } from './io/config_file.js';
 

@@ -115,7 +115,8 @@ SystemError PacketDevice::open_receiver(Fanout* fanout) {
   const uint32_t type = PACKET_FANOUT_HASH | (first ? PACKET_FANOUT_FLAG_UNIQUEID : 0u);
   const uint32_t group = first ? 0 : static_cast<uint32_t>(fanout->group);
   if (!set_option(receiver_, SOL_PACKET, PACKET_FANOUT, group | type << 16)) {
-    return system_error("sharing " + name + " among workers", "the interface must be up at start; one worker needs no sharing");
+    return system_error("sharing " + name + " among workers",
+                        "the interface must be up at start; one worker needs no sharing");
   }
   if (first) {
     int made = 0;
@@ -133,7 +134,8 @@ SystemError PacketDevice::open_senders() {
     SystemError error;
     *fd = open_packet_socket(interface_->name(), interface_->index(), &error);
     if (*fd < 0) return error;
-    if (!set_option(*fd, SOL_PACKET, PACKET_VNET_HDR, 1)) return system_error("PACKET_VNET_HDR on " + interface_->name(), "");
+    if (!set_option(*fd, SOL_PACKET, PACKET_VNET_HDR, 1))
+      return system_error("PACKET_VNET_HDR on " + interface_->name(), "");
     // Beyond net.core.wmem_max needs CAP_NET_ADMIN; without it bursts of joined frames are refused earlier.
     if (!set_option(*fd, SOL_SOCKET, SO_SNDBUFFORCE, kSocketBufferBytes)) {
       set_option(*fd, SOL_SOCKET, SO_SNDBUF, kSocketBufferBytes);

@@ -89,9 +89,9 @@ class PacketDevice final : public Device {
 
   int receiver_ = -1;
   uint8_t* ring_ = nullptr;
-  size_t block_ = 0;           // being read, or to be read next
-  size_t held_ = 0;            // blocks before block_ that are read and not given back yet
-  uint32_t left_ = 0;          // frames of block_ not read yet; 0: block_ has not been begun
+  size_t block_ = 0;             // being read, or to be read next
+  size_t held_ = 0;              // blocks before block_ that are read and not given back yet
+  uint32_t left_ = 0;            // frames of block_ not read yet; 0: block_ has not been begun
   uint8_t* position_ = nullptr;  // of the head in ahead_
   Head ahead_{};
   std::unique_ptr<uint8_t[]> spare_;  // for the one frame of a burst that touches its block's end

@@ -42,11 +42,11 @@ static_assert(sizeof(VlanTag) == 4 && alignof(VlanTag) == 1);
 
 // RFC 826, for IPv4 over Ethernet.
 struct ArpPacket {
-  be16 hardware;         // 1: Ethernet
-  be16 protocol;         // kEtherIpv4
+  be16 hardware;           // 1: Ethernet
+  be16 protocol;           // kEtherIpv4
   uint8_t hardware_bytes;  // 6
   uint8_t protocol_bytes;  // 4
-  be16 operation;        // 1 request, 2 reply
+  be16 operation;          // 1 request, 2 reply
   uint8_t sender_mac[6];
   uint8_t sender_address[4];
   uint8_t target_mac[6];
@@ -63,7 +63,7 @@ struct Ipv4Header {
   be16 flags_fragment;  // 3 bits flags, 13 bits offset in units of 8 bytes
   uint8_t ttl;
   uint8_t protocol;
-  be16 checksum;        // RFC 1071, over the header only
+  be16 checksum;  // RFC 1071, over the header only
   uint8_t source[4];
   uint8_t destination[4];
 };

@@ -39,15 +39,18 @@ void parse_icmp(const uint8_t* frame, PacketKind kind, Packet* packet) {
 
 void parse_transport(const uint8_t* frame, Packet* packet) {
   switch (packet->protocol) {
-    case kTcp: return parse_tcp(frame, packet);
-    case kUdp: return parse_udp(frame, packet);
+    case kTcp:
+      return parse_tcp(frame, packet);
+    case kUdp:
+      return parse_udp(frame, packet);
     case kIcmp:
       if (packet->family == 4) return parse_icmp(frame, PacketKind::kIcmp, packet);
       break;
     case kIcmpv6:
       if (packet->family == 6) return parse_icmp(frame, PacketKind::kIcmpv6, packet);
       break;
-    default: break;
+    default:
+      break;
   }
   packet->kind = PacketKind::kOther;
 }
@@ -147,8 +150,10 @@ void parse_network(const uint8_t* frame, size_t bytes, Packet* packet) {
     case kEtherIpv6:
       packet->family = 6;
       return parse_ipv6(frame, bytes, packet);
-    case kEtherArp: return parse_arp(frame, bytes, packet);
-    default: packet->kind = PacketKind::kNotIp;
+    case kEtherArp:
+      return parse_arp(frame, bytes, packet);
+    default:
+      packet->kind = PacketKind::kNotIp;
   }
 }
 

@@ -88,10 +88,10 @@ export class Balancer implements Control {
     this.#queuePolicy();
   }
 
-  /** Conditions are not told again here: a unit that lost its lease holds back until the mirror says otherwise. */
   onRole(report: RoleReport): void {
     this.#groups.onRole(report);
     this.#ports.mirror.updateRoles();
+    this.#tellConditions();
   }
 
   onFailoverGone(): void {

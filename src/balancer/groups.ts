@@ -16,6 +16,8 @@ interface Group {
   config: TrafficGroupConfig;
   report: RoleReport | null;
   transitionCount: number;
+  /** The peer's bulks completed here when the unit last fell out of step (a lost lease, a lost link); null: it did not. */
+  bulksAtLoss: number | null;
   /** Newest first. */
   transitions: { readonly at: string; readonly role: RoleName; readonly reason: string }[];
 }
@@ -37,7 +39,7 @@ export class Groups {
     for (const group of config.trafficGroups) {
       const known = this.#groups.get(group.name);
       if (known === undefined) {
-        this.#groups.set(group.name, { config: group, report: null, transitionCount: 0, transitions: [] });
+        this.#groups.set(group.name, { config: group, report: null, transitionCount: 0, bulksAtLoss: null, transitions: [] });
       } else {
         known.config = group;
       }
@@ -55,6 +57,9 @@ export class Groups {
     if (group === undefined) return;
     const before = group.report;
     group.report = report;
+    // The unit lost its lease or a link while it was active: what the peer does from then on is not in our table, and
+    // only its next bulk makes us in sync again. A standby that lost a link missed nothing of the mirror channel.
+    if (!report.inSync && before?.role === 'active') group.bulksAtLoss = this.#ports.mirror.status().counters.bulks_received;
     if (before?.role === report.role && before.term === report.term) return;
     const { role, term, reason } = report;
     group.transitionCount += 1;
@@ -82,10 +87,12 @@ export class Groups {
   tellConditions(mirrored: (trafficGroup: string) => boolean): void {
     const { inSync } = this.#ports.mirror;
     const peer = this.#peer;
-    for (const name of this.#groups.keys()) {
+    const bulks = this.#ports.mirror.status().counters.bulks_received;
+    for (const [name, { bulksAtLoss }] of this.#groups) {
+      const caughtUp = bulksAtLoss === null || bulks > bulksAtLoss;
       this.#ports.failover.condition(name, {
         demotion: 0,
-        inSync: !mirrored(name) || (peer !== null && inSync.self),
+        inSync: !mirrored(name) || (peer !== null && inSync.self && caughtUp),
         peerCanServe: peer !== null && (inSync.peer || !mirrored(name)),
       });
     }

@@ -2,7 +2,7 @@
 
 import { buildApplication, buildChoiceParser, buildCommand, buildRouteMap, numberParser } from '@stricli/core';
 
-import { CONNECTIONS_PAGE_MAX, type Control, DEFAULT_SOCKET, type ConnectionsPage } from '../api.js';
+import { CONNECTIONS_PAGE_MAX, type ConnectionsPage, type Control, DEFAULT_SOCKET } from '../api.js';
 import { formatConfigError } from '../config/faults.js';
 import { configJsonSchema } from '../config/schema.js';
 import { conclude, type Outcome } from './command.js';
@@ -275,7 +275,12 @@ const check = buildCommand<{ readonly json: boolean }, [file: string], CliContex
       }
       const { trafficGroups, pools, virtualServers } = result.config;
       const members = pools.reduce((sum, pool) => sum + pool.members.length, 0);
-      const what = `${trafficGroups.length} traffic group(s), ${virtualServers.length} virtual server(s), ${pools.length} pool(s), ${members} member(s)`;
+      const what = [
+        `${trafficGroups.length} traffic group(s)`,
+        `${virtualServers.length} virtual server(s)`,
+        `${pools.length} pool(s)`,
+        `${members} member(s)`,
+      ].join(', ');
       return { json: { ok: true, errors: [] }, text: `${file} is valid: ${what}` };
     });
   },

@@ -132,51 +132,54 @@ export function showConnections({ rows, next, used }: ConnectionsPage): string {
 
 export function showMirror(mirror: MirrorStatus, now: number): string {
   const { sending, receiving, lag } = mirror;
-  const connected = mirror.connectedSince === null ? '' : ` for ${ago(mirror.connectedSince, now)}`;
+  const up = mirror.connectedSince === null ? '' : ` for ${ago(mirror.connectedSince, now)}`;
+  const last = mirror.lastError === null ? [] : [['last error', mirror.lastError] as const];
+  const peer = mirror.peerUnit === null ? mirror.peer : `unit ${mirror.peerUnit} at ${mirror.peer}`;
+  const bulkOut = `${running(sending.bulk)}, ${figure(sending.bulk.announced)} connections`;
   const state = pairs([
+    ['channel', `${mirror.channel}${up}; came up ${mirror.connects} times`],
+    ...last,
+    ['peer', peer],
+    ['in sync', `${yesNo(mirror.inSync)}: the peer holds our connections`],
+    ['peer synced', `${yesNo(mirror.peerSynced)}: we hold the peer's, or are active`],
+    ['generation', String(mirror.generation)],
     [
-      'channel',
-      `${mirror.channel}${connected}${mirror.lastError === null ? '' : ` (last error: ${mirror.lastError})`}`,
+      'unacked',
+      `${lag.unackedBatches} batches, ${figure(lag.unackedBytes)}B, for ${milliseconds(lag.oldestUnackedMs)}`,
     ],
-    [
-      'peer',
-      `${mirror.peerUnit === null ? '' : `unit ${mirror.peerUnit} at `}${mirror.peer}`,
-    ],
-    [
-      'in sync',
-      `${yesNo(mirror.inSync)} (the peer holds our connections); ${yesNo(mirror.peerSynced)} (we hold the peer's)`,
-    ],
-    ['generation', `${mirror.generation}; the channel came up ${mirror.connects} times`],
-    [
-      'lag',
-      `${lag.unackedBatches} batches, ${figure(lag.unackedBytes)}B unacked for ${milliseconds(lag.oldestUnackedMs)}; last ack after ${milliseconds(lag.lastAckMs)}`,
-    ],
-    ['bulk out', `${sending.bulk.running ? 'running' : 'idle'}, ${figure(sending.bulk.announced)} connections; ${sending.bulk.completed} completed`],
-    ['bulk in', `${receiving.bulk.running ? 'running' : 'idle'}; ${receiving.bulk.completed} completed`],
-    ...Object.entries(mirror.faults).map(([reason, count]): [string, string] => ['refused', `${count} connections: ${reason}`]),
+    ['last ack', `after ${milliseconds(lag.lastAckMs)}`],
+    ['bulk out', `${bulkOut}; ${sending.bulk.completed} completed`],
+    ['bulk in', `${running(receiving.bulk)}; ${receiving.bulk.completed} completed`],
   ]);
   const traffic = table(
-    [left(''), right('RECORDS'), right('BATCHES'), right('BYTES'), right('ACKED')],
+    [left(''), right('RECORDS'), right('BATCHES'), right('BYTES'), right('ACKED'), right('APPLIED')],
     [
-      [
-        'sent',
-        figure(sending.records),
-        figure(sending.batches),
-        `${figure(sending.bytes)}B`,
-        figure(sending.ackedRecords),
-      ],
-      ['received', figure(receiving.records), figure(receiving.batches), `${figure(receiving.bytes)}B`, ''],
+      ['sent', ...volume(sending), figure(sending.ackedRecords), ''],
+      ['received', ...volume(receiving), '', figure(receiving.applied)],
     ],
   );
-  const applied = pairs([
-    ['applied', String(receiving.applied)],
-    ['stale', `${receiving.stale} (older than what is held; ignored)`],
-    ['refused', `${receiving.refusedFull} (no free slot; not protected)`],
-    ['unknown', `${receiving.unknown} (virtual server or member that this unit does not have)`],
-    ['dropped', `${receiving.droppedUnannounced} (no longer announced by the peer)`],
-  ]);
+  const losses = table(
+    [left('NOT APPLIED'), right('HERE'), right('BY PEER'), left('MEANING')],
+    [
+      ['stale', String(receiving.stale), '', 'older than what is held; ignored'],
+      ['refused', String(receiving.refusedFull), String(sending.refusedFull), 'no free slot: not protected'],
+      ['unknown', String(receiving.unknown), String(sending.unknown), 'virtual server or member not in the config'],
+      ['dropped', String(receiving.droppedUnannounced), '', "not announced by the peer's bulk"],
+    ],
+  );
+  const faults = Object.entries(mirror.faults).map(([reason, count]) => `! channel closed ${count} times: ${reason}`);
   const modes = mirror.virtualServers.map(({ name, mode }) => `${name}: ${mode}`).join(', ');
-  return [state, '', traffic, '', applied, '', `modes  ${modes === '' ? 'no virtual servers' : modes}`].join('\n');
+  return [state, '', traffic, '', losses, ...faults, '', `modes  ${modes === '' ? 'no virtual servers' : modes}`].join(
+    '\n',
+  );
+}
+
+function running(bulk: { readonly running: boolean }): string {
+  return bulk.running ? 'running' : 'idle';
+}
+
+function volume({ records, batches, bytes }: { records: number; batches: number; bytes: number }): string[] {
+  return [figure(records), figure(batches), `${figure(bytes)}B`];
 }
 
 export function showFailover(status: FailoverStatus, now: number): string {
@@ -193,10 +196,7 @@ function showGroup(group: TrafficGroupStatus, now: number): string {
       'traffic group',
       `${group.name}: ${group.role.toUpperCase()}, term ${group.term}, lease ${milliseconds(group.leaseMs)}`,
     ],
-    [
-      'priority',
-      `${group.effectivePriority} of ${group.priority}, preempt ${yesNo(group.preempt)}`,
-    ],
+    ['priority', `${group.effectivePriority} of ${group.priority}, preempt ${yesNo(group.preempt)}`],
     ...(group.heldBack === null ? [] : [['held back', group.heldBack] as [string, string]]),
     ['role changes', String(group.transitionCount)],
     ...group.transitions

@@ -120,7 +120,7 @@ function advertsHaveASource({ trafficGroups, units }: Draft): Fault[] {
         [...units].flatMap(([unit, { links }]) => {
           const own = Object.hasOwn(links, link) ? links[link] : undefined;
           if (own === undefined || families(own.addresses).has(family)) return [];
-          const message = `floating IPv${family} addresses need an IPv${family} address of unit ${unit} on link '${link}', which has none`;
+          const message = `floating IPv${family} addresses need one of unit ${unit}'s own on link '${link}'`;
           return [
             {
               code: 'no_own_address',
@@ -254,7 +254,8 @@ function snatAddressesFit({ virtualServers, trafficGroups }: Draft): Fault[] {
     }
     const group = trafficGroups.get(server.trafficGroup);
     if (group === undefined || families(Object.values(group.floating).flat(), 'routable').has(family)) return [];
-    const message = `automap needs a floating IPv${family} address in traffic group '${server.trafficGroup}', which has none (link-local ones aside)`;
+    const needed = `a floating IPv${family} address that is not link-local`;
+    const message = `automap needs ${needed}, and traffic group '${server.trafficGroup}' has none`;
     return [{ code: 'no_automap_address', message, hint: "add one on the members' link, or use snat: none", path }];
   });
 }
@@ -271,7 +272,7 @@ function whatIsSaidOfAnAddressAgrees({ virtualServers }: Draft): Fault[] {
       const other = said.get(slot);
       if (other === undefined) said.set(slot, { by: name, value: text });
       if (other === undefined || other.value === text) return [];
-      const message = `'${text}' here, but '${other.value}' in virtual server '${other.by}', which has the same address`;
+      const message = `'${text}' here, but '${other.value}' in virtual server '${other.by}' of the same address`;
       return [{ code: 'address_disagrees', message, path: ['virtualServers', name, key] }];
     }),
   );

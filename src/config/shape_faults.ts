@@ -142,7 +142,7 @@ function shown(value: unknown): string {
   if (value === null) return 'nothing';
   if (Array.isArray(value)) return 'a list';
   if (typeof value === 'object') return 'a section';
-  const text = String(value);
+  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? 'nothing');
   const cut = text.length > 40 ? `${text.slice(0, 40)}...` : text;
   return typeof value === 'string' ? `'${cut}'` : cut;
 }

@@ -9,7 +9,7 @@ import { compareBytes } from '../wire/bytes.js';
 import { addressKind, type IpAddress, ipAddress } from '../wire/ip_address.js';
 import { ADVERT_ADDRESSES_MAX, type Family, virtualMac } from '../wire/vrrp.js';
 import type { GroupRouter } from './condition.js';
-import type { FailoverConfiguration, GroupSettings, FailoverLink, Fault } from './messages.js';
+import type { FailoverConfiguration, FailoverLink, Fault, GroupSettings } from './messages.js';
 import type { ExpectedAdvert } from './receive.js';
 
 export function failoverConfiguration(config: Config, unit: UnitName): FailoverConfiguration {
@@ -67,38 +67,58 @@ export interface VirtualRouters {
 
 /** The virtual routers of a group: where it has floating addresses of a family. */
 export function virtualRouters(group: GroupSettings): VirtualRouters {
-  const routers: VirtualRouter[] = [];
   const faults: Fault[] = [];
-  for (const end of group.links) {
-    for (const family of [4, 6] as const) {
-      const floating = octetsOf(end.floating, family);
-      if (floating.length === 0) continue;
-      const source = family === 4 ? (octetsOf(end.addresses, 4)[0] ?? null) : null;
-      if (family === 4 && source === null) {
-        const message = `traffic group ${group.name}: interface ${end.interface} has floating IPv4 addresses but the unit no IPv4 address of its own there, so it sends no adverts; add one under units`;
-        faults.push({ code: 'no_own_address', message });
-        continue;
-      }
-      const listed = family === 4 ? floating : linkLocalFirst(floating, group.virtualRouterId);
-      if (listed.length > ADVERT_ADDRESSES_MAX[family]) {
-        const message = `traffic group ${group.name}: adverts on ${end.interface} list the first ${ADVERT_ADDRESSES_MAX[family]} of ${listed.length} IPv${family} floating addresses; the rest are announced only`;
-        faults.push({ code: 'too_many_floating', message });
-      }
-      routers.push({
-        link: end.name,
-        interface: end.interface,
-        family,
-        virtualRouterId: group.virtualRouterId,
-        advertIntervalMs: group.advertIntervalMs,
-        ownAddresses: end.addresses,
-        peerAddresses: end.peerAddresses,
-        source,
-        addresses: listed.slice(0, ADVERT_ADDRESSES_MAX[family]),
-        checksum: group.checksum,
-      });
-    }
-  }
+  const routers = group.links.flatMap((link) =>
+    ([4, 6] as const).flatMap((family) => virtualRouter(group, link, family, faults) ?? []),
+  );
+  if (routers.length === 0) faults.push(noVirtualRouter(group));
   return { routers, faults };
+}
+
+function virtualRouter(
+  group: GroupSettings,
+  link: FailoverLink,
+  family: Family,
+  faults: Fault[],
+): VirtualRouter | null {
+  const floating = octetsOf(link.floating, family);
+  if (floating.length === 0) return null;
+  const source = family === 4 ? (octetsOf(link.addresses, 4)[0] ?? null) : null;
+  if (family === 4 && source === null) {
+    faults.push(noOwnAddress(group, link));
+    return null;
+  }
+  const listed = family === 4 ? floating : linkLocalFirst(floating, group.virtualRouterId);
+  if (listed.length > ADVERT_ADDRESSES_MAX[family]) faults.push(tooManyFloating(group, link, family, listed.length));
+  return {
+    link: link.name,
+    interface: link.interface,
+    family,
+    virtualRouterId: group.virtualRouterId,
+    advertIntervalMs: group.advertIntervalMs,
+    ownAddresses: link.addresses,
+    peerAddresses: link.peerAddresses,
+    source,
+    addresses: listed.slice(0, ADVERT_ADDRESSES_MAX[family]),
+    checksum: group.checksum,
+  };
+}
+
+function noVirtualRouter({ name }: GroupSettings): Fault {
+  const what = `traffic group ${name} has no virtual router, so nothing would tell the peer that it is active`;
+  return { code: 'no_virtual_router', message: `${what}; it stays standby; give it floating addresses` };
+}
+
+function noOwnAddress({ name }: GroupSettings, link: FailoverLink): Fault {
+  const what = `traffic group ${name}: ${link.interface} has floating IPv4 addresses, but no IPv4 address of the unit`;
+  const mend = `no IPv4 adverts are sent there; add one to units.*.links.${link.name}.addresses`;
+  return { code: 'no_own_address', message: `${what}; ${mend}` };
+}
+
+function tooManyFloating({ name }: GroupSettings, link: FailoverLink, family: Family, count: number): Fault {
+  const most = ADVERT_ADDRESSES_MAX[family];
+  const what = `traffic group ${name}: adverts on ${link.interface} list ${most} of ${count} IPv${family} addresses`;
+  return { code: 'too_many_floating', message: `${what}; the rest are announced only` };
 }
 
 /**

@@ -8,11 +8,11 @@
  */
 
 import type { RoleName } from '../datapath.js';
-import { encodeAdvert, VRRP_IPV4_GROUP } from '../wire/vrrp.js';
 import { ipAddress } from '../wire/ip_address.js';
+import { encodeAdvert, VRRP_IPV4_GROUP } from '../wire/vrrp.js';
 import {
-  type Announcing,
   type AnnouncementPlan,
+  type Announcing,
   announce,
   announcementPlan,
   startAnnouncing,
@@ -20,7 +20,7 @@ import {
 import { effectivePriority, type GroupRouter, type LinksUp, type Millis } from './condition.js';
 import { groupRouter, type VirtualRouter, virtualRouters } from './configuration.js';
 import { type AdvertDrop, type Counts, zeroCounts } from './counts.js';
-import { type Action, deadline, type Election, type Input, initialElection, step } from './election.js';
+import { deadline, type Election, initialElection, step } from './election.js';
 import { HEARTBEAT_POLL_MS_MIN, heartbeatTimeoutMs, noHeartbeats, observe, workersAlive } from './heartbeats.js';
 import type {
   FailoverConfiguration,
@@ -30,6 +30,7 @@ import type {
   VirtualRouterReport,
 } from './messages.js';
 import { type ReceivedMessage, receiveAdvert } from './receive.js';
+import type { Action, Input } from './signals.js';
 
 /** What the groups act on. None of it waits, and none of it throws: what fails is counted by the world. */
 export interface World {
@@ -153,7 +154,7 @@ export class Groups {
     const links = new Set<string>();
     for (const group of this.#groups) {
       for (const link of group.settings.links) if (link.interface === interfaceName) links.add(link.name);
-      this.#step(group, { type: 'links', links: this.#linksUp(group.settings) }, now);
+      this.#step(group, { type: 'links', links: this.#linksUp(group) }, now);
     }
     for (const link of links) this.#world.tell({ type: 'carrier', link, up });
   }
@@ -193,7 +194,7 @@ export class Groups {
     this.#readShared(now);
     for (const group of this.#groups) {
       this.#step(group, { type: 'workers', alive: this.#workersAlive }, now);
-      this.#step(group, { type: 'links', links: this.#linksUp(group.settings) }, now);
+      this.#step(group, { type: 'links', links: this.#linksUp(group) }, now);
       if (!group.election.condition.running) this.#step(group, { type: 'startup' }, now);
     }
   }
@@ -304,6 +305,7 @@ export class Groups {
         }
         this.#world.sendAdvert(router, router.message);
         router.sent++;
+        this.counts.adverts_sent++;
       }
     }
   }
@@ -367,7 +369,9 @@ export class Groups {
     this.#world.tell({ type: 'counters', counts: { ...this.counts }, virtualRouters });
   }
 
-  #linksUp({ links }: GroupSettings): LinksUp {
+  #linksUp({ settings: { links }, routers }: GroupRuntime): LinksUp {
+    // Without a virtual router nobody would hear that we are active.
+    if (routers.length === 0) return 'none';
     const up = links.filter((link) => this.#carriers.get(link.interface) === true).length;
     if (up === 0) return 'none';
     return up === links.length ? 'all' : 'some';

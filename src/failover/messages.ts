@@ -5,7 +5,8 @@
  */
 
 import type { AddressText, RoleName } from '../datapath.js';
-import type { RoleReason, State } from './election.js';
+import type { State } from './election.js';
+import type { RoleReason } from './signals.js';
 
 /** One unit's end of a link, as one traffic group uses it. */
 export interface FailoverLink {

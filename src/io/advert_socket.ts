@@ -12,9 +12,8 @@
 
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-
-import { VRRP_HOP_LIMIT, VRRP_IPV4_GROUP, VRRP_IPV6_GROUP, VRRP_PROTOCOL } from '../wire/vrrp.js';
 import { ipAddress } from '../wire/ip_address.js';
+import { VRRP_HOP_LIMIT, VRRP_IPV4_GROUP, VRRP_IPV6_GROUP, VRRP_PROTOCOL } from '../wire/vrrp.js';
 
 /** The part of raw-socket 1.8 that is used here; the package has no types. */
 interface RawSocket {

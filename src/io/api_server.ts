@@ -6,7 +6,7 @@
  * client costs the daemon nothing but its own answer.
  */
 
-import { chmodSync, existsSync, mkdirSync, unlinkSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
@@ -94,8 +94,15 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
 
 /** A socket that a killed daemon left behind is removed; one that answers belongs to a daemon that runs. */
 async function clearStaleSocket(path: string): Promise<void> {
-  mkdirSync(dirname(path), { recursive: true });
-  if (!existsSync(path)) return;
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new Error(`no socket can be made at ${path}: ${why}; make its folder, or choose another --socket`);
+  }
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  if (!found.isSocket()) throw new Error(`${path} is no socket; choose another --socket`);
   const alive = await new Promise<boolean>((resolve) => {
     const probe = connect(path, () => {
       probe.destroy();
@@ -128,14 +135,15 @@ async function answer(
   request: IncomingMessage,
   response: ServerResponse,
 ) {
-  const url = new URL(request.url ?? '/', 'http://tandem');
-  const name = `${request.method} ${url.pathname}`;
+  // Split by hand: URL refuses some paths with an exception.
+  const [path = '/', query = ''] = (request.url ?? '/').split('?', 2);
+  const name = `${request.method} ${path}`;
   try {
     const route = Object.hasOwn(ROUTES, name) ? ROUTES[name] : undefined;
     if (route === undefined)
       throw new ControlError('not_found', 'unknown_route', `no such request: ${name.slice(0, 200)}`);
     const body = request.method === 'POST' ? await readJson(request) : {};
-    send(response, 200, await route(control, { query: url.searchParams, body }));
+    send(response, 200, await route(control, { query: new URLSearchParams(query), body }));
   } catch (error) {
     if (!(error instanceof ControlError)) onInternalError(name, error);
     const told =

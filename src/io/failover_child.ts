@@ -168,9 +168,10 @@ export class FailoverChild extends EventEmitter<FailoverChildEvents> {
     });
     this.#child = child;
     child.on('message', (message) => this.#receive(message as FromFailover));
-    child.once('error', (error) =>
-      this.#emitFault('failover_process', `cannot run the failover process: ${error.message}`),
-    );
+    child.once('error', (error) => {
+      // An error after the start is followed by `exit`; one instead of the start is not.
+      if (child.pid === undefined) this.#onExit(child, error.message);
+    });
     child.once('exit', (code, signal) => this.#onExit(child, signal ?? `code ${code}`));
   }
 

@@ -21,6 +21,8 @@ const PROCESS_PRIORITY = -10;
 /** Carriers are read each advert interval, within these. */
 const CARRIER_POLL_MS_MIN = 20;
 const CARRIER_POLL_MS_MAX = 100;
+/** Messages waiting for a daemon that does not read; beyond it counters are left out. */
+const TELLING_MAX = 16;
 /** How long the last adverts may take to reach the kernel. */
 const FAREWELL_MS = 50;
 
@@ -46,6 +48,8 @@ let timer: NodeJS.Timeout | null = null;
 let timerAt = Number.POSITIVE_INFINITY;
 let carrierTimer: NodeJS.Timeout | null = null;
 let leaving = false;
+/** Messages that the daemon has not taken yet. */
+let telling = 0;
 
 try {
   setPriority(PROCESS_PRIORITY);
@@ -138,8 +142,12 @@ function pollCarriers(): void {
 }
 
 function tell(message: FromFailover): void {
+  // Counters are sums: a daemon that does not read now gets them later.
+  if (message.type === 'counters' && telling >= TELLING_MAX) return;
   // A daemon that is gone is told by `disconnect`; a message that meets its end must not throw.
-  if (process.connected) process.send?.(message, undefined, undefined, () => {});
+  if (!process.connected) return;
+  telling++;
+  process.send?.(message, undefined, undefined, () => telling--);
 }
 
 /** Resigns, waits until the adverts are out, and exits. */

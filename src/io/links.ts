@@ -133,13 +133,13 @@ function checkLink(
   for (const family of ['ipv4', 'ipv6'] as const) {
     const setting = `net.${family}.conf.${link.interface}.${family === 'ipv4' ? 'proxy_arp' : 'proxy_ndp'}`;
     if (sysctl(setting) !== '1') continue;
-    const message = `${setting} is 1: the kernel may answer for virtual addresses beside Tandem; sysctl -w ${setting}=0`;
+    const message = `${setting} is 1: the kernel may answer for virtual addresses too; sysctl -w ${setting}=0`;
     fault('warning', 'kernel_answers', 'interface', message);
   }
   return faults;
 }
 
-/** Virtual and floating addresses live in Tandem only: on an interface, the kernel would answer for them and reset connections. */
+/** They live in Tandem only: on an interface, the kernel would answer for them and reset connections. */
 function checkTandemAddresses(config: Config, kernel: KernelLinks): LinkFault[] {
   const ours = [
     ...config.trafficGroups.flatMap((group) =>
@@ -175,7 +175,7 @@ function checkNeighbourTable(config: Config, sysctl: (name: string) => string | 
     const limit = Number(sysctl(setting) ?? Number.NaN);
     const wanted = [...members].filter((address) => address.includes(':') === (family === 'ipv6')).length;
     if (!(wanted > limit / 2)) return [];
-    const message = `${wanted} members, but the kernel keeps at most ${limit} neighbours: sysctl -w ${setting}=${4 * wanted}`;
+    const message = `${wanted} members, but the kernel keeps ${limit} neighbours: sysctl -w ${setting}=${4 * wanted}`;
     return [{ severity: 'warning', code: 'neighbour_table_small', path: 'pools', message }];
   });
 }

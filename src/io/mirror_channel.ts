@@ -12,6 +12,7 @@ import type { Logger } from 'pino';
 
 import type { Config, UnitName } from '../config/model.js';
 import type { Datapath } from '../datapath.js';
+import { inSync } from '../mirror/agreement.js';
 import {
   BATCH_BYTES_MAX,
   encode,
@@ -22,12 +23,12 @@ import {
   writeBatchHeader,
 } from '../mirror/codec.js';
 import type { GroupRole, Hello, Message } from '../mirror/messages.js';
-import { deadline, initial, inSync, step } from '../mirror/session.js';
+import { deadline, initial, step } from '../mirror/session.js';
 import type { Action, Input, InSync, Settings, State } from '../mirror/state.js';
 import { type MirrorStatus, statusOf } from '../mirror/status.js';
 import { BatchBuffers } from './batch_buffers.js';
 import { MirrorConnection } from './mirror_connection.js';
-import { type ByteStream, type Endpoint, type MirrorTransport, plainTransport } from './mirror_transport.js';
+import { type Endpoint, type MirrorTransport, plainTransport } from './mirror_transport.js';
 import { systemTimers, type Timers } from './timers.js';
 
 /** The part of the datapath that the channel works with. */
@@ -329,7 +330,7 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
       } else {
         const { generation, sequence } = take;
         writeBatchHeader(buffer, { generation, sequence, count: records }, bytes);
-        stream.write(buffer.subarray(0, HEADER_BYTES + bytes), () => this.#written(stream, buffer));
+        stream.write(buffer.subarray(0, HEADER_BYTES + bytes), () => this.#written(buffer));
       }
     }
     this.#blocked = buffer === undefined || !this.#writable();
@@ -346,9 +347,10 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
     });
   }
 
-  #written(stream: ByteStream, buffer: Uint8Array): void {
+  #written(buffer: Uint8Array): void {
     this.#buffers.release(buffer);
-    if (!this.#blocked || stream !== this.#connection.stream || !this.#writable()) return;
+    // A buffer may come back from a connection that is over and be the one that this one waits for.
+    if (!this.#blocked || !this.#writable()) return;
     this.#blocked = false;
     this.#run({ type: 'drained' });
   }

@@ -7,7 +7,9 @@
  * means, and when to ask, is decided in `src/monitor/neighbour.ts`. Routes are looked up again whenever a link, an
  * address or a route changes.
  *
- * Asking leaves no mark on the kernel's entries, so there is nothing to clean up, after a crash either.
+ * Asking leaves no mark on the kernel's entries, so there is nothing to clean up, after a crash either. Entries that
+ * the operator fixed are left alone; but the kernel makes an ordinary one of an entry that is fixed in the same instant
+ * as it is asked about, so they are better fixed before the unit starts.
  */
 
 import { EventEmitter } from 'node:events';
@@ -18,7 +20,7 @@ import type { NextHop } from '../datapath.js';
 import {
   deadline,
   defaultTiming,
-  type EntryState,
+  entryInput,
   type Input,
   initial,
   type NeighbourState,
@@ -213,7 +215,7 @@ export class Neighbours extends EventEmitter<Events> {
     const neighbour = this.#neighbours.get(keyOf(message.interfaceIndex, message.address));
     if (neighbour === undefined) return;
     neighbour.heardAt = now();
-    this.#advance(neighbour, entryInput(message, deleted));
+    this.#advance(neighbour, entryInput(deleted ? null : message));
     this.#schedule();
   }
 
@@ -298,7 +300,7 @@ export class Neighbours extends EventEmitter<Events> {
     for (const [key, neighbour] of this.#neighbours) {
       if (neighbour.heardAt >= dumpedAt) continue;
       const entry = entries.get(key);
-      this.#advance(neighbour, entry === undefined ? absent : entryInput(entry, false));
+      this.#advance(neighbour, entryInput(entry ?? null));
     }
   }
 
@@ -431,25 +433,6 @@ export class Neighbours extends EventEmitter<Events> {
     return this.#neighbours.get(keyOf(hop.interfaceIndex, hop.neighbour))?.state.mac ?? null;
   }
 }
-
-const absent: Input = { type: 'entry', entry: 'failed', mac: null };
-
-function entryInput(message: NeighbourMessage, deleted: boolean): Input {
-  const entry = deleted ? 'failed' : entryStates[message.state];
-  return { type: 'entry', entry, mac: entry === 'failed' ? null : message.mac };
-}
-
-const entryStates: Readonly<Record<NeighbourMessage['state'], EntryState>> = {
-  none: 'failed',
-  incomplete: 'failed',
-  failed: 'failed',
-  reachable: 'reachable',
-  stale: 'stale',
-  delay: 'stale',
-  probe: 'stale',
-  noarp: 'fixed',
-  permanent: 'fixed',
-};
 
 function byAddress(members: readonly MemberEndpoint[]): Map<string, Set<number>> {
   const ports = new Map<string, Set<number>>();

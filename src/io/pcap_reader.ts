@@ -156,7 +156,7 @@ class Reader implements PcapReader {
     const linkType = word(little ? 20 : 22);
     if (linkType !== LINK_TYPE_ETHERNET) {
       throw this.#fault(
-        `has link type ${linkType}; only Ethernet (${LINK_TYPE_ETHERNET}) is replayed: capture on an Ethernet interface`,
+        `has link type ${linkType}; only Ethernet (${LINK_TYPE_ETHERNET}) is read: capture on an Ethernet interface`,
       );
     }
     return checked;

@@ -6,7 +6,7 @@
  * parts; for the same reason requests go out one after the other.
  */
 
-import { createNetlink, Protocol, type NetlinkMessage, type NetlinkSocket } from 'netlink';
+import { createNetlink, type NetlinkMessage, type NetlinkSocket, Protocol } from 'netlink';
 
 /** What the kernel refused, by errno's name. `TIMEOUT`: it did not answer. */
 export class RtnetlinkError extends Error {
@@ -23,7 +23,7 @@ const REQUEST_TIMEOUT_MS = 2_000;
 const DUMP_TRIES = 3;
 const NLM_F_DUMP = 0x300;
 const NLM_F_DUMP_INTR = 0x10;
-/** What the kernel may have queued for us before it drops changes and says ENOBUFS; it caps this at net.core.rmem_max. */
+/** What the kernel queues for us before it drops changes and says ENOBUFS; net.core.rmem_max caps it. */
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 const SEND_BUFFER_BYTES = 256 * 1024;
 

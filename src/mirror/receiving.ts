@@ -87,7 +87,7 @@ export function settle(state: State, link: OpenLink): Step {
   const { receive } = link;
   const unchanged: Step = { state: { ...state, link }, actions: [] };
   if (receive.phase !== 'announced' && receive.phase !== 'dropping') return unchanged;
-  if (!clear(state.groups, link.peer.groups)) {
+  if (!clear(state.groups, link.peer.groups) || !isCurrent(state, link)) {
     return {
       state: { ...state, link: { ...link, receive: { ...receive, phase: 'announced', dropAt: null } } },
       actions: [],
@@ -97,6 +97,14 @@ export function settle(state: State, link: OpenLink): Step {
   if (receive.phase === 'dropping') return unchanged;
   const dropping: OpenLink = { ...link, receive: { ...receive, phase: 'dropping', dropAt: null } };
   return dropSome(state, dropping, true);
+}
+
+/**
+ * Whether the peer is active under terms that make its records newer than what we hold. One that is not raises its
+ * term when it hears of ours, and announces again.
+ */
+function isCurrent({ termFloors }: State, link: OpenLink): boolean {
+  return link.peer.groups.every((group) => !holds(group) || group.term >= (termFloors[group.name] ?? 0));
 }
 
 export function dropIfDue(state: State, link: OpenLink, now: Millis): Step {

@@ -23,6 +23,11 @@ export function clear(ours: readonly GroupRole[], theirs: readonly GroupRole[]):
   return [...names].every((name) => holds(named(ours, name)) !== holds(named(theirs, name)));
 }
 
+/** Some group is held by both units, as after a partition: neither table is the other's. */
+export function contested(ours: readonly GroupRole[], theirs: readonly GroupRole[]): boolean {
+  return ours.some((group) => holds(group) && holds(named(theirs, group.name)));
+}
+
 /** Some group became active, or became active anew (its term moved). */
 export function someActivated(before: readonly GroupRole[], after: readonly GroupRole[]): boolean {
   return after.some((group) => {

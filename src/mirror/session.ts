@@ -20,21 +20,29 @@
  */
 
 import type { MirrorDictionary } from '../datapath.js';
+import {
+  askHandOver,
+  inSync,
+  onDictionary,
+  onGroups,
+  onPeerGroups,
+  reportedGroups,
+  seeTerms,
+  withGroups,
+} from './agreement.js';
 import type { Fault } from './codec.js';
 import type { GroupRole, Hello, Message } from './messages.js';
-import { dropIfDue, forget, onApplied, onBatch, onBulkBegin, onBulkEnd, onDropped, settle } from './receiving.js';
-import { holds, sameGroups, someActivated, yielded } from './roles.js';
+import { dropIfDue, onApplied, onBatch, onBulkBegin, onBulkEnd, onDropped } from './receiving.js';
 import { beginBulk, count, onAck, onDrained, onFlush, onPending, onTaken, takeDeadline, takeIfDue } from './sending.js';
 import {
   type Action,
+  act,
   BACKOFF_MAX_MS,
   BACKOFF_MIN_MS,
   COUNTERS,
   type Counters,
   GREETING_MS,
-  HAND_OVER_MS,
   type Input,
-  type InSync,
   MISSED_MAX,
   type Millis,
   type OpenLink,
@@ -43,21 +51,27 @@ import {
   type Settings,
   type State,
   type Step,
+  stay,
   VERSION_MAX,
   VERSION_MIN,
 } from './state.js';
 
 export function initial(dictionary: MirrorDictionary, config: Hello['config'], groups: readonly GroupRole[]): State {
-  return {
-    link: { name: 'stopped' },
+  return withGroups(
+    {
+      link: { name: 'stopped' },
+      groups: [],
+      dictionary,
+      config,
+      termFloors: {},
+      peerBootId: null,
+      generation: 0,
+      stamp: 0,
+      counters: Object.fromEntries(Object.keys(COUNTERS).map((name) => [name, 0])) as Counters,
+      faults: {},
+    },
     groups,
-    dictionary,
-    config,
-    generation: 0,
-    stamp: 0,
-    counters: Object.fromEntries(Object.keys(COUNTERS).map((name) => [name, 0])) as Counters,
-    faults: {},
-  };
+  );
 }
 
 /** When the caller must come back with a `timeout`; null: only an input can change the state. */
@@ -77,15 +91,6 @@ export function deadline(settings: Settings, state: State): Millis | null {
       return Math.min(...times.map((time) => time ?? Number.POSITIVE_INFINITY));
     }
   }
-}
-
-export function inSync(state: State): InSync {
-  const { link, groups } = state;
-  const complete = link.name === 'open' && link.receive.phase === 'complete';
-  return {
-    self: groups.every((group) => holds(group) || complete),
-    peer: link.name === 'open' && link.send.bulk === 'acked',
-  };
 }
 
 export function step(settings: Settings, state: State, input: Input, now: Millis): Step {
@@ -178,7 +183,7 @@ function greet(settings: Settings, state: State, now: Millis): Step {
     versionMax: VERSION_MAX,
     unit: settings.unit,
     bootId: settings.bootId,
-    groups: state.groups,
+    groups: reportedGroups(state),
     config: state.config,
   };
   return {
@@ -208,14 +213,15 @@ function open(settings: Settings, state: State, hello: Hello, now: Millis): Step
     flushes: [],
     handOvers: [],
   };
-  const bulk = beginBulk({ ...state, link, counters: count(state.counters, { connects: 1 }) }, link, now);
+  const known = seeTerms(state, hello);
+  const bulk = beginBulk({ ...known, link, counters: count(state.counters, { connects: 1 }) }, link, now);
   return {
     state: bulk.state,
     actions: [
       { type: 'peer', peer: hello },
       { type: 'send', message: { type: 'dictionary', dictionary: state.dictionary } },
-      // The hello may have been sent before roles changed.
-      { type: 'send', message: { type: 'terms', groups: state.groups } },
+      // The hello was sent before roles changed, perhaps, and before the peer's terms were known.
+      { type: 'send', message: { type: 'terms', groups: reportedGroups(known) } },
       { type: 'set-wanted', on: true },
       ...bulk.actions,
     ],
@@ -377,69 +383,6 @@ function onOpenMessage(settings: Settings, state: State, link: OpenLink, message
   }
 }
 
-// ---- roles and names
-
-function onGroups(state: State, groups: readonly GroupRole[], now: Millis): Step {
-  if (sameGroups(state.groups, groups)) return stay(state);
-  const before = state.groups;
-  const next: State = { ...state, groups };
-  if (next.link.name !== 'open') return stay(next);
-
-  const link = yielded(before, groups).length > 0 ? forget(next.link) : next.link;
-  const settled = settle(next, link);
-  const terms: Action = { type: 'send', message: { type: 'terms', groups } };
-  if (settled.state.link.name !== 'open' || !someActivated(before, groups)) {
-    return { state: settled.state, actions: [terms, ...settled.actions] };
-  }
-  const bulk = beginBulk(settled.state, settled.state.link, now);
-  return { state: bulk.state, actions: [terms, ...settled.actions, ...bulk.actions] };
-}
-
-function onPeerGroups(state: State, link: OpenLink, groups: readonly GroupRole[], now: Millis): Step {
-  const before = link.peer.groups;
-  if (sameGroups(before, groups)) return stay(state);
-  const peer: Hello = { ...link.peer, groups };
-  const told: OpenLink = { ...(someActivated(before, groups) ? forget(link) : link), peer };
-  const settled = settle(state, told);
-  const news: Action = { type: 'peer', peer };
-
-  // Both were active and the peer has given way: what it holds is judged by a bulk of ours that it can trust.
-  const ours = yielded(before, groups).some((name) =>
-    state.groups.some((group) => group.name === name && holds(group)),
-  );
-  if (settled.state.link.name !== 'open' || !ours) return { state: settled.state, actions: [news, ...settled.actions] };
-  const bulk = beginBulk(settled.state, settled.state.link, now);
-  return { state: bulk.state, actions: [news, ...settled.actions, ...bulk.actions] };
-}
-
-/** Ours goes out before the next batch; the peer's is looked up anew in our new names. */
-function onDictionary(state: State, dictionary: MirrorDictionary, config: Hello['config']): Step {
-  const next: State = { ...state, dictionary, config };
-  const { link } = state;
-  if (link.name !== 'open') return stay(next);
-  const actions: Action[] = [{ type: 'send', message: { type: 'dictionary', dictionary } }];
-  if (link.dictionary === null) return { state: next, actions };
-  actions.push({ type: 'set-dictionary', dictionary: link.dictionary });
-
-  const { counts, unknownBefore } = link.receive;
-  if (counts.unknown === unknownBefore) return { state: next, actions };
-  actions.push({ type: 'send', message: { type: 'bulk-request' } });
-  return {
-    state: { ...next, link: { ...link, receive: { ...link.receive, unknownBefore: counts.unknown } } },
-    actions,
-  };
-}
-
-function askHandOver(state: State, input: Extract<Input, { type: 'hand-over' }>, now: Millis): Step {
-  const { group } = input;
-  const refusal = (why: string): Step => act(state, { type: 'hand-over-answered', group, refusal: why });
-  if (state.link.name !== 'open') return refusal('the peer is not connected');
-  if (!inSync(state).peer && !input.forced) return refusal('the peer is not in sync');
-  const others = state.link.handOvers.filter((handOver) => handOver.group !== group);
-  const handOvers = [...others, { group, giveUpAt: now + HAND_OVER_MS }];
-  return act({ ...state, link: { ...state.link, handOvers } }, { type: 'send', message: input });
-}
-
 // ---- small things
 
 function nothingSent(now: Millis): Sending {
@@ -478,12 +421,4 @@ function silenceMs(settings: Settings): Millis {
 /** 100 ms, doubling to 2 s, less up to half of it by chance. */
 function backoffMs(attempt: number, chance: number): Millis {
   return Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** attempt) * (1 - chance / 2);
-}
-
-function stay(state: State): Step {
-  return { state, actions: [] };
-}
-
-function act(state: State, action: Action): Step {
-  return { state, actions: [action] };
 }

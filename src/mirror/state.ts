@@ -56,6 +56,10 @@ export interface State {
   readonly groups: readonly GroupRole[];
   readonly dictionary: MirrorDictionary;
   readonly config: Hello['config'];
+  /** Of each group, the least term under which the peer's records are newer than all that we hold. */
+  readonly termFloors: Readonly<Record<string, number>>;
+  /** Of the peer that we were last connected to. */
+  readonly peerBootId: string | null;
   /** Of the last bulk that this unit began. Goes on over connections. */
   readonly generation: number;
   /** Given to the datapath with what the peer's present bulk announces: 1..255, around. */
@@ -239,7 +243,7 @@ export type Action =
 
 /**
  * `self`: for each traffic group, this unit is active or holds what the peer's bulk announced.
- * `peer`: the peer acked our last bulk, so it holds the connections of the groups active here.
+ * `peer`: the peer acked our last bulk and is active for none of our groups, so it holds their connections.
  */
 export interface InSync {
   readonly self: boolean;
@@ -249,4 +253,12 @@ export interface InSync {
 export interface Step {
   readonly state: State;
   readonly actions: readonly Action[];
+}
+
+export function stay(state: State): Step {
+  return { state, actions: [] };
+}
+
+export function act(state: State, action: Action): Step {
+  return { state, actions: [action] };
 }

@@ -1,9 +1,9 @@
 /** What `tandem show mirror` and the metrics are told about the mirror channel. */
 
 import type { UnitName } from '../config/model.js';
+import { inSync } from './agreement.js';
 import type { FaultName } from './codec.js';
 import type { GroupRole } from './messages.js';
-import { inSync } from './session.js';
 import type { Counters, InSync, Millis, State } from './state.js';
 
 export interface MirrorStatus {

@@ -26,7 +26,7 @@ export interface Echo {
   readonly token: bigint;
 }
 
-/** The ICMP message alone. For IPv6 the checksum is left 0: the kernel fills it on raw sockets, RFC 3542 section 3.1. */
+/** The ICMP message alone. For IPv6 the checksum is 0: the kernel fills it on raw sockets, RFC 3542 section 3.1. */
 export function encodeEchoRequest(family: 4 | 6, echo: Echo): Uint8Array {
   const message = new Uint8Array(ECHO_BYTES);
   const view = new DataView(message.buffer);

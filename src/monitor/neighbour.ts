@@ -12,6 +12,8 @@
  * failed or missing one, on every kernel. It marks nothing: when the asking stops, the entry ages like any other.
  */
 
+import type { NeighbourMessage } from '../wire/rtnetlink.js';
+
 export type Millis = number;
 
 export interface NeighbourTiming {
@@ -110,3 +112,21 @@ function onTimeout(timing: NeighbourTiming, state: NeighbourState, now: Millis):
 function changed(before: NeighbourState, after: NeighbourState): Step {
   return { state: after, actions: before.mac === after.mac ? [] : [{ type: 'mac', mac: after.mac }] };
 }
+
+/** What an entry of the kernel's says; null: there is none. */
+export function entryInput(message: NeighbourMessage | null): Input {
+  const entry = message === null ? 'failed' : entryStates[message.state];
+  return { type: 'entry', entry, mac: entry === 'failed' ? null : (message?.mac ?? null) };
+}
+
+const entryStates: Readonly<Record<NeighbourMessage['state'], EntryState>> = {
+  none: 'failed',
+  incomplete: 'failed',
+  failed: 'failed',
+  reachable: 'reachable',
+  stale: 'stale',
+  delay: 'stale',
+  probe: 'stale',
+  noarp: 'fixed',
+  permanent: 'fixed',
+};

@@ -3,8 +3,8 @@
  * Nothing is asked of the host, so the same config and capture give the same result everywhere.
  */
 
-import { buildPolicy } from '../config/policy.js';
 import type { Config, UnitName } from '../config/model.js';
+import { buildPolicy } from '../config/policy.js';
 import type { AddressText, DatapathOptions, NextHop, PolicyDescription } from '../datapath.js';
 import { ipAddress } from '../wire/ip_address.js';
 

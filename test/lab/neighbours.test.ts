@@ -1,8 +1,8 @@
 /**
  * Goal: the unit always knows the MAC to send a member's frames to, as soon as its kernel does, and forgets one only
  * when nobody answers for it any more.
- * Method: a unit, a member and two gateways behind a bridge, each a network namespace; the kernel's neighbour timers are
- * shortened there, so that what takes a minute takes seconds. Neighbours runs inside the unit under plain node.
+ * Method: a unit, a member and two gateways behind a bridge, each a network namespace; the kernel's neighbour timers
+ * are shortened there, so that what takes a minute takes seconds. Neighbours runs inside the unit under plain node.
  */
 import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
@@ -138,7 +138,9 @@ describe.skipIf(reason !== null)(`neighbours${reason === null ? '' : ` (skipped:
 
   test('an entry that the operator fixed is used and left alone', async () => {
     const fixed = '02:00:00:00:00:77';
+    await watch.stop();
     ipBatch(namespace('unit'), [`neigh replace 10.2.0.11 lladdr ${fixed} dev server nud permanent`]);
+    watch = await Watch.start(everyone);
     await watch.until({ [member4.address]: fixed });
     await new Promise((resolve) => setTimeout(resolve, 2 * timing.confirmEveryMs));
     expect(entryOf(member4.address)).toMatchObject({ lladdr: fixed, state: ['PERMANENT'] });
@@ -200,7 +202,7 @@ class Watch {
   }
 
   tell(message: ToNeighbours): void {
-    this.#child.send(message as string);
+    this.#child.send(message);
   }
 
   forgetHistory(): void {
@@ -240,7 +242,7 @@ function makeHosts(): void {
       `link add server type veth peer name ${host} netns ${namespace('switch')}`,
     ]);
     ipBatch(namespace('switch'), [`link set ${host} master bridge up`]);
-    // Reachable for 1.05 s to 3.15 s, which must be longer than the delay, or the kernel never lets an entry grow stale.
+    // Reachable for 1.05 s to 3.15 s: longer than the delay, or the kernel never lets an entry grow stale.
     sysctl(host, [
       'net.ipv4.conf.server.arp_notify=1',
       'net.ipv6.conf.server.ndisc_notify=1',

@@ -3,15 +3,11 @@
 
 #include <algorithm>
 
-#include "test.h"
-#include "unit.h"
+#include "rows.h"
 
 namespace tandem::test {
 namespace {
 
-constexpr uint8_t kFin = 1, kSyn = 2, kRst = 4, kAck = 16;
-const Link kFromClient = {kVirtualMac4, kClientMac};
-const Link kFromClient6 = {kVirtualMac6, kClientMac};
 const Link kToClient = {kClientMac, kVirtualMac4};
 const Link kToClient6 = {kClientMac, kVirtualMac6};
 
@@ -158,14 +154,13 @@ TEST(echo_requests_are_answered) {
   options_back.options = {1, 1, 1, 0};
   check_rows(
       {
-          {"IPv4", icmp_frame(kFromClient, {.source = "10.1.0.9", .destination = "10.1.0.100", .ttl = 3}, 8, 0, body), 0,
-           Count::kEchoReplies,
+          {"IPv4", icmp_frame(kFromClient, {.source = "10.1.0.9", .destination = "10.1.0.100", .ttl = 3}, 8, 0, body),
+           0, Count::kEchoReplies,
            icmp_frame(kToClient, {.source = "10.1.0.100", .destination = "10.1.0.9"}, 0, 0, body)},
           {"IPv4 with options", icmp_frame(kFromClient, with_options, 8, 0, body), 0, Count::kEchoReplies,
            icmp_frame(kToClient, options_back, 0, 0, body)},
           {"IPv6", icmp_frame(kFromClient6, {.source = "fd01::9", .destination = "fd01::1", .ttl = 3}, 128, 0, body), 0,
-           Count::kEchoReplies,
-           icmp_frame(kToClient6, {.source = "fd01::1", .destination = "fd01::9"}, 129, 0, body)},
+           Count::kEchoReplies, icmp_frame(kToClient6, {.source = "fd01::1", .destination = "fd01::9"}, 129, 0, body)},
       },
       unit);
 }
@@ -184,13 +179,15 @@ TEST(resets_take_their_numbers_from_the_segment) {
   check_rows(
       {
           {"with an ACK: its number is the sequence number",
-           tcp_frame(kFromClient, from,
-                     {.source_port = 9, .destination_port = 80, .flags = kAck, .acknowledgment = 5555, .payload = "xyz"}),
+           tcp_frame(
+               kFromClient, from,
+               {.source_port = 9, .destination_port = 80, .flags = kAck, .acknowledgment = 5555, .payload = "xyz"}),
            0, Count::kResetsSent,
            tcp_frame(kToClient, back,
                      {.source_port = 80, .destination_port = 9, .flags = kRst, .sequence = 5555, .window = 0})},
           {"without an ACK: everything received is acknowledged, the SYN counted",
-           tcp_frame(kFromClient, from, {.source_port = 9, .destination_port = 81, .flags = kSyn, .sequence = 0xffffffff}),
+           tcp_frame(kFromClient, from,
+                     {.source_port = 9, .destination_port = 81, .flags = kSyn, .sequence = 0xffffffff}),
            0, Count::kResetsSent,
            tcp_frame(kToClient, back,
                      {.source_port = 81, .destination_port = 9, .flags = kRst | kAck, .sequence = 0, .window = 0})},
@@ -199,8 +196,12 @@ TEST(resets_take_their_numbers_from_the_segment) {
                      {.source_port = 9, .destination_port = 81, .flags = kFin, .sequence = 100, .payload = "12345"}),
            0, Count::kResetsSent,
            tcp_frame(kToClient, back,
-                     {.source_port = 81, .destination_port = 9, .flags = kRst | kAck, .sequence = 0,
-                      .acknowledgment = 106, .window = 0})},
+                     {.source_port = 81,
+                      .destination_port = 9,
+                      .flags = kRst | kAck,
+                      .sequence = 0,
+                      .acknowledgment = 106,
+                      .window = 0})},
           {"IPv4 options are not repeated",
            tcp_frame(kFromClient, from_with_options,
                      {.source_port = 9, .destination_port = 80, .flags = kAck, .acknowledgment = 1}),
@@ -215,7 +216,8 @@ TEST(resets_take_their_numbers_from_the_segment) {
                      {.source_port = 81, .destination_port = 9, .flags = kRst, .sequence = 7, .window = 0})},
       },
       unit);
-  const Sent sent = unit.forward(tcp_frame(kFromClient, from, {.source_port = 9, .destination_port = 80, .flags = kRst}), 0);
+  const Sent sent =
+      unit.forward(tcp_frame(kFromClient, from, {.source_port = 9, .destination_port = 80, .flags = kRst}), 0);
   CHECK_EQ(sent.verdict.drop, Drop::kUnknown);
 }
 

@@ -72,9 +72,14 @@ void mend_ipv4_checksum(Bytes& frame) {
 Bytes mutated(const std::vector<Bytes>& from, Random& random) {
   Bytes frame = from[random() % from.size()];
   switch (random() % 5) {
-    case 0: break;  // as it is
-    case 1: frame.resize(random() % (frame.size() + 1)); break;
-    case 2: frame.resize(frame.size() + random() % 80); break;
+    case 0:
+      break;  // as it is
+    case 1:
+      frame.resize(random() % (frame.size() + 1));
+      break;
+    case 2:
+      frame.resize(frame.size() + random() % 80);
+      break;
     case 3:
       // Behind the destination address, so that it still comes to us.
       for (uint64_t changes = random() % 4 + 1; changes > 0; --changes) {
@@ -141,7 +146,9 @@ TEST(whatever_arrives_gets_one_verdict_and_is_counted_once) {
           punted++;
           CHECK(sent[i].frame == arriving[i].first);
           break;
-        case Verdict::Kind::kDrop: dropped++; break;
+        case Verdict::Kind::kDrop:
+          dropped++;
+          break;
       }
     }
     const ForwardContext with = unit.context();
@@ -153,8 +160,9 @@ TEST(whatever_arrives_gets_one_verdict_and_is_counted_once) {
   CHECK_EQ(forwarded + punted + dropped, received);
   CHECK_EQ(unit.count(Count::kPunted), punted);
   // The seeds are such that every way out was taken.
-  for (const Count count : {Count::kForwarded, Count::kPunted, Count::kArpReplies, Count::kNeighbourAdvertisements,
-                            Count::kEchoReplies, Count::kResetsSent, Count::kOpened, Count::kAdopted, Count::kExpired}) {
+  for (const Count count :
+       {Count::kForwarded, Count::kPunted, Count::kArpReplies, Count::kNeighbourAdvertisements, Count::kEchoReplies,
+        Count::kResetsSent, Count::kOpened, Count::kAdopted, Count::kExpired}) {
     CHECK(unit.count(count) > 0);
   }
   // And what was opened and closed is still in step.

@@ -85,9 +85,9 @@ TEST(parse_udp_and_icmp_and_others) {
 TEST(parse_ipv6_extension_headers) {
   Ip ip = kIpv6;
   ip.first_extension = 0;
-  ip.extensions = {43, 0, 5, 2, 0, 0, 1, 0,                                 // hop-by-hop, router alert
-                   60, 0, 2, 0, 0, 0, 0, 0,                                 // routing, no segments left
-                   6, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};        // destination options, padded
+  ip.extensions = {43, 0, 5, 2,  0, 0, 1, 0,                           // hop-by-hop, router alert
+                   60, 0, 2, 0,  0, 0, 0, 0,                           // routing, no segments left
+                   6,  1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};  // destination options, padded
   const Packet packet = parse(tcp_frame(kLink, ip, kSyn));
   CHECK_EQ(packet.kind, PacketKind::kTcp);
   CHECK_EQ(packet.transport, 14 + 40 + 32);

@@ -64,8 +64,7 @@ inline std::unique_ptr<Policy> two_sided_policy() {
     add_address(*policy, text, client);
   add_address(*policy, "10.2.0.1", servers);
   add_address(*policy, "fd02::1", servers);
-  policy->pools.push_back(
-      pool(Scheduler::kRoundRobin, {member("10.2.0.11", 8080, 0), member("10.2.0.12", 8080, 1)}));
+  policy->pools.push_back(pool(Scheduler::kRoundRobin, {member("10.2.0.11", 8080, 0), member("10.2.0.12", 8080, 1)}));
   policy->pools.push_back(pool(Scheduler::kRoundRobin, {member("fd02::11", 8080, 2)}));
   policy->pools.push_back(pool(Scheduler::kRoundRobin, {member("10.2.0.11", 53, 3)}));
   const SnatAddress v4 = {policy_address("10.2.0.1"), 0}, v6 = {policy_address("fd02::1"), 1};

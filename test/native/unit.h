@@ -65,8 +65,17 @@ struct Unit {
   }
 
   ForwardContext context() {
-    return {policy.get(), &table, runtime.get(), &ports,           &mirror, shared.get(),
-            &counters,    runtime->traffic[0].get(), macs.data(), 0,       now};
+    return {policy.get(),
+            &table,
+            runtime.get(),
+            &ports,
+            &mirror,
+            shared.get(),
+            &counters,
+            runtime->traffic[0].get(),
+            macs.data(),
+            0,
+            now};
   }
 
   // One burst. Each frame lies in memory of exactly its size and the room that forward.h promises.
@@ -77,13 +86,15 @@ struct Unit {
     for (const auto& [bytes, device] : arriving) {
       Bytes& room = memory.emplace_back(kFrameHeadroom + bytes.size() + kFrameTailroom);
       std::copy(bytes.begin(), bytes.end(), room.begin() + kFrameHeadroom);
-      frames.push_back({room.data() + kFrameHeadroom, static_cast<uint32_t>(bytes.size()), device, checksum_partial, 0});
+      frames.push_back(
+          {room.data() + kFrameHeadroom, static_cast<uint32_t>(bytes.size()), device, checksum_partial, 0});
     }
     forward_burst(context(), frames.data(), frames.size(), verdicts.data());
     table.quiesce(0);
     std::vector<Sent> sent;
     for (size_t i = 0; i < frames.size(); ++i) {
-      sent.push_back({verdicts[i], Bytes(frames[i].data, frames[i].data + frames[i].bytes), frames[i].checksum_partial});
+      sent.push_back(
+          {verdicts[i], Bytes(frames[i].data, frames[i].data + frames[i].bytes), frames[i].checksum_partial});
     }
     return sent;
   }

@@ -6,10 +6,9 @@
  * Records have the layout of native/wire/mirror.h (IPv4). Rules of the table:
  *
  * - a change marks, a marked connection is not marked again, taking encodes the state of that moment;
+ * - what was left to tell when the unit yielded is not told: the peer has taken over and decides;
  * - a closed connection stays until its close is taken, or goes at once if nobody wants to know;
- * - a record that is not newer (term, incarnation, sequence) is counted and ignored. The first word of a
- *   bulk about a connection counts as newer within its term: what the sender says now replaces what this
- *   unit heard on an earlier connection of the channel;
+ * - a record that is not newer (term, then sequence) is counted and ignored; it announces nothing;
  * - where this unit is active itself, only a higher term changes a connection that it has.
  */
 
@@ -29,7 +28,7 @@ export interface ModelConnection {
 
 const STATE_BYTES = 46;
 const CLOSE_BYTES = 24;
-const DROPS_PER_CALL = 8;
+const DROPS_PER_CALL = 32;
 
 export class ModelDatapath implements MirroredDatapath {
   readonly connections = new Map<number, ModelConnection>();
@@ -143,7 +142,8 @@ export class ModelDatapath implements MirroredDatapath {
     for (const id of this.pending) {
       if (into.length - bytes < STATE_BYTES) return [bytes, records];
       this.pending.delete(id);
-      put(id);
+      if (holds(this.#role())) put(id);
+      else if (this.connections.get(id)?.closed) this.connections.delete(id);
     }
     while (this.#bulk !== null && into.length - bytes >= STATE_BYTES) {
       const id = this.#bulk.pop();
@@ -160,7 +160,7 @@ export class ModelDatapath implements MirroredDatapath {
   #encode(id: number, into: Uint8Array): number {
     const connection = this.connections.get(id);
     if (connection === undefined) throw new Error(`connection ${id} is pending and gone`);
-    if (holds(this.#role())) connection.term = this.#role().term;
+    connection.term = this.#role().term;
     this.#sequence += 1;
     connection.sequence = this.#sequence;
     const bytes = connection.closed ? CLOSE_BYTES : STATE_BYTES;
@@ -210,9 +210,7 @@ export class ModelDatapath implements MirroredDatapath {
     this.onApplied(id, fresh.sequence);
     const old = this.connections.get(id);
     if (old !== undefined && !old.closed) {
-      const newer = isNewer(fresh, old, stamp, holds(this.#role()));
-      old.stamp = stamp;
-      if (!newer) return 'stale';
+      if (!isNewer(fresh, old, holds(this.#role()))) return 'stale';
     }
     if (closes) {
       this.#forget(id);
@@ -244,10 +242,7 @@ export class ModelDatapath implements MirroredDatapath {
   }
 }
 
-function isNewer(fresh: ModelConnection, old: ModelConnection, stamp: number, activeHere: boolean): boolean {
+function isNewer(fresh: ModelConnection, old: ModelConnection, activeHere: boolean): boolean {
   if (fresh.term !== old.term) return fresh.term > old.term;
-  if (activeHere) return false;
-  if (old.stamp !== stamp) return true;
-  if (fresh.incarnation !== old.incarnation) return fresh.incarnation > old.incarnation;
-  return fresh.sequence > old.sequence;
+  return !activeHere && fresh.sequence > old.sequence;
 }

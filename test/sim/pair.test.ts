@@ -9,8 +9,10 @@ import { expect, test } from 'vitest';
 
 import { Pair } from './pair.js';
 
-const kept: readonly number[] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
-const runs = Number(process.env['TANDEM_SIM_RUNS'] ?? 100);
+const kept: readonly number[] = [
+  4, 6, 7, 8, 234717473, 803178752, 1489797870, 1698018599, 1721189851, 2778890466, 3440071065, 3456256497,
+];
+const runs = Number(process.env['TANDEM_SIM_RUNS'] ?? 60);
 const asked = process.env['TANDEM_SIM_SEED'];
 const drawn = Array.from({ length: runs }, () => Math.floor(Math.random() * 2 ** 32));
 const seeds = asked === undefined ? [...kept, ...drawn] : [Number(asked)];

@@ -111,6 +111,7 @@ export class Pair {
       ['adverts cut', () => this.#cutAdverts(forMs)],
       ['everything cut', () => [this.#cutMirror(forMs), this.#cutAdverts(forMs)]],
       [`unit ${unit.name} killed`, () => this.#kill(unit, forMs)],
+      [`unit ${unit.name} killed while the other is stopped`, () => this.#killWhileStopped(unit, forMs)],
       [`unit ${unit.name} stopped`, () => this.#stop(unit, forMs)],
       [`unit ${unit.name} told to stand by`, () => this.#standBy(unit)],
       [`unit ${unit.name} resyncs`, () => unit.life?.whenRunning(() => unit.life?.channel.resync())],
@@ -157,6 +158,12 @@ export class Pair {
   #kill(unit: SimUnit, ms: number): void {
     unit.kill();
     this.simulator.after(ms, () => this.#start(unit));
+  }
+
+  /** It starts again, and is active for a while, before the other can take over or say what it knows. */
+  #killWhileStopped(unit: SimUnit, ms: number): void {
+    this.#stop(unit === this.units.a ? this.units.b : this.units.a, 800 + ms);
+    this.#kill(unit, this.simulator.between(1, 300));
   }
 
   #stop(unit: SimUnit, ms: number): void {
@@ -220,6 +227,8 @@ export class Pair {
     const standby = this.#lives().find((life) => life.shared().role === 'standby');
     if (active === undefined || standby === undefined) return null;
     if (!active.channel.inSync.peer || !standby.channel.inSync.self) return null;
+    // For the moment between a takeover and the news of it, "in sync" is said of the roles before.
+    if (!this.#knowsPeer(active, standby) || !this.#knowsPeer(standby, active)) return null;
     for (let id = 0; id < CONNECTIONS; id += 1) {
       if (active.datapath.pending.has(id) || active.datapath.flying.has(id)) continue;
       const here = open(active.datapath, id);
@@ -227,6 +236,15 @@ export class Pair {
       if (here !== there) return `in sync, and connection ${id} is ${here} on one unit and ${there} on the other`;
     }
     return null;
+  }
+
+  #knowsPeer(life: Life, peer: Life): boolean {
+    const known = life.balancer.roles()[0];
+    if (known?.role !== life.shared().role || known.term !== life.shared().term) return false;
+    const told = life.channel.status().peer?.groups[0];
+    const { role, term } = peer.shared();
+    // A standby names the highest term it knows of, and it may be on its way.
+    return told?.role === role && (role === 'standby' || told.term === term);
   }
 
   #checkRest(): void {

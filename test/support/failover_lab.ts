@@ -91,7 +91,7 @@ export class FailoverLab {
       // Link-local addresses are usable at once: nobody else is on these links.
       run('ip', ['netns', 'exec', name, 'sysctl', '-qw', 'net.ipv6.conf.default.accept_dad=0']);
     }
-    const bridges = LINKS.map((link) => [`link add ${link} type bridge`, `link set ${link} up`]).flat();
+    const bridges = LINKS.flatMap((link) => [`link add ${link} type bridge`, `link set ${link} up`]);
     ipBatch(NET, bridges);
     for (const unit of ['a', 'b'] as const) for (const link of LINKS) addLink(unit, link);
     return new FailoverLab();
@@ -105,6 +105,11 @@ export class FailoverLab {
   /** Cuts one unit's link at the bridge: it loses carrier, its peer does not. */
   setLink(unit: UnitName, link: (typeof LINKS)[number], state: 'up' | 'down'): void {
     run('ip', ['-n', NET, 'link', 'set', `${unit}-${link}`, state]);
+  }
+
+  /** Sets the unit's own end, as an operator would. */
+  setInterface(unit: UnitName, link: (typeof LINKS)[number], state: 'up' | 'down'): void {
+    run('ip', ['-n', namespaceOf(unit), 'link', 'set', `${unit}-${link}`, state]);
   }
 
   /** Takes the unit's interface away for good, or puts a new one of that name there. */

@@ -91,7 +91,11 @@ export function arp(
 ): Uint8Array {
   const head = Uint8Array.of(0, 1, 8, 0, 6, 4, 0, operation);
   const targetMac = operation === 1 ? new Uint8Array(6) : macAddress(link.to);
-  return ethernet(link, 0x0806, join(head, macAddress(link.from), ipAddress(sender).octets, targetMac, ipAddress(target).octets));
+  return ethernet(
+    link,
+    0x0806,
+    join(head, macAddress(link.from), ipAddress(sender).octets, targetMac, ipAddress(target).octets),
+  );
 }
 
 // ------------------------------------------------------------------------------------------- network

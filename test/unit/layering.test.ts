@@ -30,8 +30,10 @@ const typescriptLayers: readonly TypescriptLayer[] = [
   { name: 'monitor', rank: 2, files: /^src\/monitor\// },
   { name: 'balancer', rank: 3, files: /^src\/balancer(\/|\.ts$)/ },
   { name: 'io', rank: 4, files: /^src\/io\// },
-  { name: 'cli', rank: 5, files: /^src\/cli(\/|\.ts$)/ },
-  { name: 'main', rank: 6, files: /^src\/(main|[a-z_]+_main)\.ts$/ },
+  { name: 'replay', rank: 5, files: /^src\/replay(\/|\.ts$)/ },
+  { name: 'cli', rank: 6, files: /^src\/cli\// },
+  // Entry points: the command line's own gives src/cli/ the real world, the daemon included.
+  { name: 'main', rank: 7, files: /^src\/(main|cli|[a-z_]+_main)\.ts$/ },
 ];
 
 /** The layers up to here are pure: no world, no time, no chance. */

@@ -24,13 +24,15 @@ export interface CapabilitiesReport {
   readonly rawSocketIpv4: string;
   readonly rawSocketIpv6: string;
   readonly netlink: string;
-  /** AF_PACKET; null: the addon is not built. */
-  readonly packetSocket: string | null;
+  /** AF_PACKET, as announcements and as the datapath use it, on `veth`; null: the addon is not built. */
+  readonly frameSender: string | null;
+  readonly datapath: string | null;
   readonly child: CapabilitiesReport | null;
 }
 
 const addonPath = fileURLToPath(new URL('../../../../../build/Release/tandem.node', import.meta.url));
 
+const native = existsSync(addonPath) ? (createRequire(import.meta.url)(addonPath) as NativeModule) : null;
 const missing = missingCapabilities();
 const report: CapabilitiesReport = {
   uid: process.getuid?.() ?? -1,
@@ -39,7 +41,8 @@ const report: CapabilitiesReport = {
   rawSocketIpv4: await ping('127.0.0.1'),
   rawSocketIpv6: await ping('::1'),
   netlink: await resolveNeighbour(),
-  packetSocket: existsSync(addonPath) ? openPacketSocket() : null,
+  frameSender: native === null ? null : attempt(() => new native.FrameSender('veth').close()),
+  datapath: native === null ? null : attempt(() => runDatapath(native)),
   child: process.argv[2] === 'child' ? null : await askChild(),
 };
 process.stdout.write(`${JSON.stringify(report)}\n`, () => process.exit(0));
@@ -66,14 +69,26 @@ async function resolveNeighbour(): Promise<string> {
   }
 }
 
-function openPacketSocket(): string {
+function attempt(action: () => void): string {
   try {
-    const native = createRequire(import.meta.url)(addonPath) as NativeModule;
-    new native.FrameSender('lo').close();
+    action();
     return 'ok';
   } catch (error) {
     return (error as Error).message;
   }
+}
+
+function runDatapath({ Datapath, SharedState }: NativeModule): void {
+  const datapath = new Datapath({
+    kind: 'packet',
+    devices: [{ name: 'client', interface: 'veth' }],
+    workers: 1,
+    connections: 1_024,
+    unit: 0,
+    sharedState: new SharedState(),
+  });
+  datapath.start();
+  datapath.stop();
 }
 
 /** As the failover process is made: fork(), which is fork and exec. */

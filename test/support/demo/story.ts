@@ -61,8 +61,8 @@ const downloadBytesPerSecond = 8_000_000;
 const downloadBytes = (downloadBytesPerSecond * (beforeFaultMs + afterFaultMs - 1_500)) / 1_000;
 const requestsPerSecond = 25;
 const heldRequests = 10;
-/** From the start of the traffic: past the fault and the takeover. */
-const heldForMs = beforeFaultMs + 1_500;
+/** From the start of the traffic: well past the fault and the takeover. */
+const heldForMs = beforeFaultMs + 2_500;
 
 export interface PlayOptions extends Chapter {
   readonly progress: (what: string) => void;
@@ -82,7 +82,7 @@ export async function play(lab: Lab, options: PlayOptions): Promise<RunResult> {
     startDownload(lab, downloadBytes, downloadBytesPerSecond),
     startHttp(lab, requestsPerSecond, heldRequests, heldForMs),
   ]);
-  await waitUntil(origin + beforeFaultMs - 700);
+  await waitUntil(origin + beforeFaultMs - 1_000);
   const held = await heldConnections(pair);
 
   await waitUntil(origin + beforeFaultMs);

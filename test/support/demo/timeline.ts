@@ -7,7 +7,7 @@ import { bucketMs, type StreamReport } from '../traffic/record.js';
 import type { RunResult } from './story.js';
 
 const width = 960;
-const margin = { left: 76, right: 16, top: 44 } as const;
+const margin = { left: 84, right: 16, top: 44 } as const;
 const panelHeight = 120;
 const panelGap = 46;
 const plotWidth = width - margin.left - margin.right;
@@ -40,7 +40,7 @@ ${timeAxis(untilS, second + panelHeight, x)}
 }
 
 function panel(kind: string, label: string, report: StreamReport, top: number, x: (atS: number) => number): string {
-  const most = niceCeiling(Math.max(1, ...report.buckets));
+  const most = niceCeiling(scaleOf(report.buckets));
   const bottom = top + panelHeight;
   const barWidth = Math.max(0.6, x(bucketMs / 1000) - x(0));
   // One path of thin bars: a few kilobytes instead of a rectangle per bucket.
@@ -70,7 +70,7 @@ function timeAxis(untilS: number, y: number, x: (atS: number) => number): string
   });
   return `<line class="axis" x1="${margin.left}" x2="${width - margin.right}" y1="${y}" y2="${y}"/>
 ${ticks.join('\n')}
-<text x="${margin.left + plotWidth / 2}" y="${y + 37}" text-anchor="middle">seconds</text>`;
+<text x="${margin.left + plotWidth / 2}" y="${y + 37}" text-anchor="middle">seconds (bursts beyond the scale are cut off)</text>`;
 }
 
 function title(run: RunResult): string {
@@ -83,6 +83,12 @@ function faultText(run: RunResult): string {
 
 function outcomeText(outcome: string, gapMs: number | null): string {
   return gapMs === null ? outcome : `${outcome}, silent for ${Math.round(gapMs)} ms`;
+}
+
+/** Twice the usual, so that the burst which catches up after a silence does not flatten the rest; it is cut off. */
+function scaleOf(buckets: readonly number[]): number {
+  const busy = buckets.filter((octets) => octets > 0).toSorted((left, right) => left - right);
+  return Math.max(1, 2 * (busy[busy.length >> 1] ?? 0));
 }
 
 /** The least of 1, 2, 5 times a power of ten that is not below `value`. */

@@ -46,9 +46,10 @@ export function whyNoLab(): string | null {
   return null;
 }
 
-/** `demo` becomes `demo-1f3a`. */
+/** `demo` becomes `demo-1f3a`; with TANDEM_LAB=x in the environment `demo-x-1f3a`, a second lab beside the first. */
 export function labId(purpose: string): string {
-  return `${purpose}-${createHash('sha256').update(repositoryRoot).digest('hex').slice(0, 4)}`;
+  const digest = createHash('sha256').update(repositoryRoot).digest('hex').slice(0, 4);
+  return [purpose, process.env['TANDEM_LAB'], digest].filter((part) => part !== undefined).join('-');
 }
 
 export class Lab {

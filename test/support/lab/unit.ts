@@ -118,6 +118,8 @@ export async function startPair(lab: Lab, options: PairOptions): Promise<Pair> {
   writePairConfig(lab, options);
   const pair = { a: new Unit(lab, 'a'), b: new Unit(lab, 'b') };
   pair.a.start();
+  // Without preemption the first to be able is active: give a the time to be it.
+  if (options.preempt === false) await pair.a.waitUntil('active', (status) => hasRole(status, 'active'));
   pair.b.start();
   await Promise.all([
     pair.a.waitUntil('active with all members up and in sync', (status) => isReady(status, 'active')),

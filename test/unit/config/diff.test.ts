@@ -9,12 +9,37 @@ import { changed, loaded, validConfig } from '../../support/config_text.js';
 
 const rows: readonly (readonly [name: string, from: string, to: string, changes: readonly string[]])[] = [
   ['a comment changes nothing', 'pools:', '# pools\npools:', []],
-  ['a member comes', '10.2.0.12, port: 80 }', '10.2.0.12, port: 80 }\n      - { address: 10.2.0.13, port: 80 }', ['pool web: member 10.2.0.13:80 added']],
+  [
+    'a member comes',
+    '10.2.0.12, port: 80 }',
+    '10.2.0.12, port: 80 }\n      - { address: 10.2.0.13, port: 80 }',
+    ['pool web: member 10.2.0.13:80 added'],
+  ],
   ['a member goes', '      - { address: 10.2.0.12, port: 80 }\n', '', ['pool web: member 10.2.0.12:80 removed']],
-  ['a member drains', '10.2.0.12, port: 80', '10.2.0.12, port: 80, state: draining', ['pool web: member 10.2.0.12:80: state: enabled -> draining']],
-  ['a pool is scheduled otherwise', 'monitor: { type: http, path: /health }', 'scheduler: maglev\n    monitor: { type: http, path: /health }', ['pool web: scheduler: round-robin -> maglev']],
-  ['a virtual server is mirrored no longer', 'mirror: async', 'mirror: off', ['virtual server www: mirror: async -> off']],
-  ['a virtual server goes', '  www6: { address: "fd01::100", port: 80, pool: web6, trafficGroup: main }\n', '', ['virtual server www6 removed']],
+  [
+    'a member drains',
+    '10.2.0.12, port: 80',
+    '10.2.0.12, port: 80, state: draining',
+    ['pool web: member 10.2.0.12:80: state: enabled -> draining'],
+  ],
+  [
+    'a pool is scheduled otherwise',
+    'monitor: { type: http, path: /health }',
+    'scheduler: maglev\n    monitor: { type: http, path: /health }',
+    ['pool web: scheduler: round-robin -> maglev'],
+  ],
+  [
+    'a virtual server is mirrored no longer',
+    'mirror: async',
+    'mirror: off',
+    ['virtual server www: mirror: async -> off'],
+  ],
+  [
+    'a virtual server goes',
+    '  www6: { address: "fd01::100", port: 80, pool: web6, trafficGroup: main }\n',
+    '',
+    ['virtual server www6 removed'],
+  ],
   ['a priority changes', 'a: 150', 'a: 160', ['traffic group main: priority: {"a":150,"b":100} -> {"a":160,"b":100}']],
   ['the mirror is paced otherwise', 'pools:', 'mirror: { maxDelayMs: 10 }\npools:', ['mirror: maxDelayMs: 5 -> 10']],
 ];
@@ -38,5 +63,7 @@ test.each(restarts)('needs a restart: %s', (_name, from, to, needRestart) => {
 });
 
 test("the peer's interface names are the peer's matter", () => {
-  expect(diffConfigs(loaded(validConfig), loaded(changed('interface: b-server', 'interface: eth7')), 'a').needRestart).toEqual([]);
+  expect(
+    diffConfigs(loaded(validConfig), loaded(changed('interface: b-server', 'interface: eth7')), 'a').needRestart,
+  ).toEqual([]);
 });

@@ -17,7 +17,8 @@ const inputs: PolicyInputs = {
   mirrorOverrides: new Map(),
 };
 
-const policy = (text = validConfig, overrides: Partial<PolicyInputs> = {}) => buildPolicy(loaded(text), { ...inputs, ...overrides });
+const policy = (text = validConfig, overrides: Partial<PolicyInputs> = {}) =>
+  buildPolicy(loaded(text), { ...inputs, ...overrides });
 
 describe('addresses', () => {
   test('virtual addresses are answered on their links, floating ones on theirs', () => {
@@ -37,9 +38,13 @@ describe('addresses', () => {
   });
 
   test('a SNAT address is answered on every link of the group, for members ask for it where they are', () => {
-    const { addresses, virtualServers } = policy(changed('mirror: async', 'links: [client], snat: [10.2.0.200, 10.2.0.1]'));
+    const { addresses, virtualServers } = policy(
+      changed('mirror: async', 'links: [client], snat: [10.2.0.200, 10.2.0.1]'),
+    );
     expect(addresses).toContainEqual({ address: '10.2.0.200', group: 0, devices: [0, 1], closed: 'drop' });
-    expect(addresses.filter(({ address }) => address === '10.2.0.1')).toEqual([{ address: '10.2.0.1', group: 0, devices: [1], closed: 'drop' }]);
+    expect(addresses.filter(({ address }) => address === '10.2.0.1')).toEqual([
+      { address: '10.2.0.1', group: 0, devices: [1], closed: 'drop' },
+    ]);
     expect(virtualServers[0]!.snatAddresses).toEqual(['10.2.0.200', '10.2.0.1']);
   });
 });
@@ -66,9 +71,17 @@ describe('virtual servers', () => {
   });
 
   test('mirroring follows the config, and what was switched at run time comes first', () => {
-    const mirrored = (overrides: PolicyInputs['mirrorOverrides']) => policy(validConfig, { mirrorOverrides: overrides }).virtualServers.map(({ mirror }) => mirror);
+    const mirrored = (overrides: PolicyInputs['mirrorOverrides']) =>
+      policy(validConfig, { mirrorOverrides: overrides }).virtualServers.map(({ mirror }) => mirror);
     expect(mirrored(new Map())).toEqual([true, false]);
-    expect(mirrored(new Map([['www', 'off'], ['www6', 'async']]))).toEqual([false, true]);
+    expect(
+      mirrored(
+        new Map([
+          ['www', 'off'],
+          ['www6', 'async'],
+        ]),
+      ),
+    ).toEqual([false, true]);
   });
 
   test('name their pool and group by index', () => {
@@ -80,11 +93,15 @@ describe('virtual servers', () => {
 });
 
 describe('members', () => {
-  const up = (text = validConfig, overrides: Partial<PolicyInputs> = {}) => policy(text, overrides).pools[0]!.members.map((member) => member.up);
+  const up = (text = validConfig, overrides: Partial<PolicyInputs> = {}) =>
+    policy(text, overrides).pools[0]!.members.map((member) => member.up);
 
   test('are up until a monitor says otherwise', () => {
     expect(up()).toEqual([true, true]);
-    expect(up(validConfig, { memberStates: new Map([[memberKey('web', '10.2.0.12', 80), 'down']]) })).toEqual([true, false]);
+    expect(up(validConfig, { memberStates: new Map([[memberKey('web', '10.2.0.12', 80), 'down']]) })).toEqual([
+      true,
+      false,
+    ]);
   });
 
   test('are down where the config says so, whatever the monitor says', () => {
@@ -97,7 +114,8 @@ describe('members', () => {
   });
 
   test('drain by weight 0', () => {
-    const [, draining] = policy(changed('10.2.0.12, port: 80', '10.2.0.12, port: 80, weight: 5, state: draining')).pools[0]!.members;
+    const [, draining] = policy(changed('10.2.0.12, port: 80', '10.2.0.12, port: 80, weight: 5, state: draining'))
+      .pools[0]!.members;
     expect(draining).toEqual({ address: '10.2.0.12', port: 80, weight: 0, up: true, device: 1 });
   });
 });

@@ -1,95 +1,27 @@
-/**
- * Goal: every row of RFC 9568 section 6.4, and of what a mirrored pair adds to it, one table entry each.
- * Method: put the group in a state, give it one input at one time, compare the whole outcome (state,
- * condition, term, and actions in order), so that an action too many fails as surely as one too few.
- */
-import { describe, expect, test } from 'vitest';
+/** Goal: every row of RFC 9568 section 6.4, and of what a mirrored pair adds to it, one table entry each. */
+import { expect, test } from 'vitest';
 
-import { type Condition, type GroupRouter, initialCondition } from '../../../src/failover/condition.js';
+import { deadline, initialElection, type State } from '../../../src/failover/election.js';
 import {
-  type Action,
-  deadline,
-  type Election,
-  type Input,
-  initialElection,
-  type RoleReason,
-  type State,
-  step,
-} from '../../../src/failover/election.js';
-
-const now = 10_000;
-const router: GroupRouter = {
-  priority: 100,
-  preempt: true,
-  preemptDelayMs: 0,
-  advertIntervalMs: 1_000,
-  winsTie: false,
-};
-/** (256 - 100) / 256 of an interval. */
-const SKEW = 609.375;
-const TERM = 7;
-
-const ready: Condition = { ...initialCondition, running: true, workersAlive: true, links: 'all', inSync: true };
-
-type Backup = Extract<State, { name: 'backup' }>;
-const initialize: State = { name: 'initialize' };
-const backup: Backup = {
-  name: 'backup',
-  activeDownAt: now + 500,
-  activeAdvertIntervalMs: 1_000,
-  peerResigned: false,
-  preemptAt: null,
-};
-const active: Extract<State, { name: 'active' }> = {
-  name: 'active',
-  advertAt: now + 500,
-  leaseUntil: now + 2_500,
-  announceAgainAt: now,
-  contestedAt: null,
-};
-const handingOver: State = { name: 'handing-over', until: now + 1_000, peerSeen: false };
-/** A backup that begins to wait at `now`. */
-const freshBackup: Backup = { ...backup, activeDownAt: now + 3_000 + SKEW };
-
-const advertise: Action = { type: 'send-advert', priority: 100 };
-const resign: Action = { type: 'send-advert', priority: 0 };
-const announce: Action = { type: 'announce' };
-const standby = (reason: RoleReason, term = TERM): Action => ({
-  type: 'set-role',
-  role: 'standby',
-  term,
-  leaseMs: 0,
-  reason,
-});
-const activate = (reason: RoleReason, term = TERM + 1): Action => ({
-  type: 'set-role',
-  role: 'active',
-  term,
-  leaseMs: 3_000,
-  reason,
-});
-const freshActive: State = {
-  name: 'active',
-  advertAt: now + 1_000,
-  leaseUntil: now + 3_000,
-  announceAgainAt: now,
-  contestedAt: null,
-};
-
-interface Row {
-  readonly name: string;
-  readonly router?: Partial<GroupRouter>;
-  readonly condition?: Partial<Condition>;
-  readonly state: State;
-  readonly input: Input;
-  readonly at?: number;
-  readonly next: State;
-  /** What changed in the condition. */
-  readonly nextCondition?: Partial<Condition>;
-  /** If it changed. */
-  readonly term?: number;
-  readonly actions?: readonly Action[];
-}
+  activate,
+  active,
+  advert,
+  advertise,
+  announce,
+  backup,
+  check,
+  freshActive,
+  freshBackup,
+  handingOver,
+  initialize,
+  now,
+  type Row,
+  resign,
+  SKEW,
+  standby,
+  TERM,
+  termSeen,
+} from './election_table.js';
 
 const rows: Readonly<Record<string, readonly Row[]>> = {
   initialize: [
@@ -504,159 +436,9 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
     },
     { name: 'take-over finds it active already', state: active, input: { type: 'take-over' }, next: active },
   ],
-
-  'active, lease and terms': [
-    {
-      name: 'a lease that ran out is not extended: backup, and not in sync',
-      state: active,
-      input: { type: 'timeout' },
-      at: now + 2_500,
-      next: { ...freshBackup, activeDownAt: now + 2_500 + 3_000 + SKEW },
-      nextCondition: { inSync: false },
-      actions: [resign, standby('lease_lost')],
-    },
-    {
-      name: "after a pause the peer's advert finds a backup, which follows it",
-      state: { ...active, leaseUntil: now },
-      input: advert(50),
-      next: freshBackup,
-      nextCondition: { inSync: false },
-      actions: [resign, standby('lease_lost')],
-    },
-    {
-      name: 'after a pause a shutdown is still a shutdown',
-      state: { ...active, leaseUntil: now },
-      input: { type: 'shutdown' },
-      next: initialize,
-      nextCondition: { running: false, inSync: false },
-      actions: [resign, standby('lease_lost'), standby('shutdown')],
-    },
-    {
-      name: 'both active and heard: the lower term yields',
-      state: { ...active, contestedAt: now - 100 },
-      input: termSeen(9, true),
-      next: freshBackup,
-      nextCondition: { inSync: false },
-      term: 9,
-      actions: [standby('peer_has_higher_term', 9)],
-    },
-    {
-      name: 'both active and heard: the higher term stays',
-      state: { ...active, contestedAt: now - 100 },
-      input: termSeen(6, true),
-      next: { ...active, contestedAt: now - 100 },
-    },
-    {
-      name: 'both active without hearing each other: yielding would help nobody',
-      state: active,
-      input: termSeen(9, true),
-      next: active,
-    },
-    {
-      name: 'both active, last heard long ago',
-      state: { ...active, contestedAt: now - 3_000 },
-      input: termSeen(9, true),
-      next: { ...active, contestedAt: now - 3_000 },
-    },
-    {
-      name: 'the peer yielded with a higher term: ours is raised above it',
-      state: { ...active, contestedAt: now - 100 },
-      input: termSeen(9, false),
-      next: active,
-      term: 10,
-      actions: [{ type: 'set-role', role: 'active', term: 10, leaseMs: 2_500, reason: 'term_raised' }],
-    },
-    {
-      name: 'the peer yielded with our own term: it is raised too',
-      state: { ...active, contestedAt: now - 100 },
-      input: termSeen(TERM, false),
-      next: active,
-      term: 8,
-      actions: [{ type: 'set-role', role: 'active', term: 8, leaseMs: 2_500, reason: 'term_raised' }],
-    },
-    {
-      name: 'a standby that merely knows our term changes nothing',
-      state: active,
-      input: termSeen(TERM, false),
-      next: active,
-    },
-  ],
-
-  'handing over': [
-    {
-      name: 'reports the peer once, and forwards on',
-      condition: { forcedStandby: true },
-      state: handingOver,
-      input: advert(50),
-      next: { ...handingOver, peerSeen: true },
-      actions: [{ type: 'report', event: 'peer-took-over' }],
-    },
-    {
-      name: 'further adverts are nothing new',
-      condition: { forcedStandby: true },
-      state: { ...handingOver, peerSeen: true },
-      input: advert(50),
-      next: { ...handingOver, peerSeen: true },
-    },
-    {
-      name: 'ends after 1 s as a backup of priority 1',
-      condition: { forcedStandby: true },
-      state: handingOver,
-      input: { type: 'timeout' },
-      at: now + 1_000,
-      next: { ...freshBackup, activeDownAt: now + 4_000 + (255 / 256) * 1_000 },
-      actions: [standby('handed_over')],
-    },
-    { name: 'an early timeout is ignored', state: handingOver, input: { type: 'timeout' }, next: handingOver },
-    {
-      name: 'the peer resigns in the middle of it: only the skew is waited',
-      condition: { forcedStandby: true },
-      state: handingOver,
-      input: advert(0),
-      next: { ...freshBackup, activeDownAt: now + (255 / 256) * 1_000, peerResigned: true },
-      actions: [standby('handed_over')],
-    },
-    {
-      name: 'the peer hands it back',
-      condition: { forcedStandby: true },
-      state: handingOver,
-      input: { type: 'take-over' },
-      next: freshActive,
-      nextCondition: { forcedStandby: false },
-      term: TERM + 1,
-      actions: [activate('take_over_requested'), advertise, announce],
-    },
-    {
-      name: 'shutdown ends it',
-      condition: { forcedStandby: true },
-      state: handingOver,
-      input: { type: 'shutdown' },
-      next: initialize,
-      nextCondition: { running: false, inSync: false },
-      actions: [resign, standby('shutdown')],
-    },
-  ],
 };
 
-for (const [state, table] of Object.entries(rows)) {
-  describe(state, () => {
-    for (const row of table) {
-      test(row.name, () => {
-        const condition = { ...ready, ...row.condition };
-        const election: Election = { state: row.state, condition, term: TERM };
-        const outcome = step({ ...router, ...row.router }, election, row.input, row.at ?? now);
-        expect(outcome).toEqual({
-          election: {
-            state: row.next,
-            condition: { ...condition, ...row.nextCondition },
-            term: row.term ?? TERM,
-          },
-          actions: row.actions ?? [],
-        });
-      });
-    }
-  });
-}
+check(rows);
 
 test('a deadline belongs to its state', () => {
   const at = (state: State) => deadline({ ...initialElection(0), state });
@@ -665,11 +447,3 @@ test('a deadline belongs to its state', () => {
   expect(at(active)).toBe(now + 500);
   expect(at(handingOver)).toBe(now + 1_000);
 });
-
-function advert(priority: number, advertIntervalMs = 1_000): Input {
-  return { type: 'advert', priority, advertIntervalMs };
-}
-
-function termSeen(term: number, peerActive: boolean): Input {
-  return { type: 'term-seen', term, peerActive };
-}

@@ -5,7 +5,7 @@
  */
 import { describe, expect, test } from 'vitest';
 
-import { group } from './example.js';
+import { clientLink, group } from './example.js';
 import { Pair } from './pair.js';
 
 /** 3 intervals of 100 ms and the skew of priority 100, and a millisecond of rounding. */
@@ -51,6 +51,13 @@ describe('election', () => {
     pair.kill(pair.b);
     pair.run(5_000);
     expect(pair.a.serves).toBe('standby');
+  });
+
+  test('no virtual router: never active, for nobody would hear it', () => {
+    const pair = new Pair({ links: [{ ...clientLink, floating: [] }] });
+    pair.run(5_000);
+    expect([pair.a.serves, pair.b.serves]).toEqual(['standby', 'standby']);
+    expect(pair.a.told).toContainEqual(expect.objectContaining({ type: 'fault', code: 'no_virtual_router' }));
   });
 
   test('adverts on one link of four virtual routers are enough', () => {

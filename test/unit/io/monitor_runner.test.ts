@@ -97,6 +97,16 @@ test('a probe without an answer is cancelled, and the member goes down in time',
   expect(signals[0]?.aborted).toBe(true);
 });
 
+test('an answer that comes after its probe was cancelled is not taken for the next one', async () => {
+  const answers: ((answer: ProbeAnswer) => void)[] = [];
+  const { runner } = runnerWith(() => new Promise((resolve) => answers.push(resolve)));
+  runner.start([pool({ monitor: { ...monitor, timeoutMs: 200, fall: 100 } })]);
+  await vi.waitFor(() => expect(answers).toHaveLength(2));
+  answers[0]?.(well);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(runner.states()).toMatchObject([{ health: 'unknown', reason: 'no answer within 200 ms' }]);
+});
+
 test('a probe that throws is a failure of the member, not of the unit', async () => {
   const { runner } = runnerWith(() => Promise.reject(new TypeError('Request path contains unescaped characters')));
   runner.start([pool()]);

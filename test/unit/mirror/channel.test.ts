@@ -17,6 +17,10 @@ import { ModelDatapath } from '../../sim/model_datapath.js';
 const log = pino({ level: 'silent' });
 const limits = { maxDelayMs: 5, queueBytesMax: 4 * 1024 * 1024, keepaliveMs: 200 };
 const running: Unit[] = [];
+vi.setConfig({ testTimeout: 20_000 });
+
+/** Starved machines take their time; a condition that never comes is what fails. */
+const waitFor = (condition: () => void): Promise<void> => vi.waitFor(condition, { timeout: 15_000 });
 
 class Unit {
   role: GroupRole;
@@ -77,7 +81,7 @@ async function pair(connections = 0): Promise<{ a: Unit; b: Unit; port: number }
 }
 
 const bothInSync = (a: Unit, b: Unit): Promise<void> =>
-  vi.waitFor(() => {
+  waitFor(() => {
     expect(a.channel.inSync).toEqual({ self: true, peer: true });
     expect(b.channel.inSync.self).toBe(true);
   });
@@ -93,7 +97,7 @@ test('changes reach the peer without a flush, and a flush waits for their applic
   const { a, b } = await pair();
   await bothInSync(a, b);
   for (let id = 0; id < 1_000; id += 1) a.datapath.open(id, 1);
-  await vi.waitFor(() => expect(b.table().size).toBe(1_000));
+  await waitFor(() => expect(b.table().size).toBe(1_000));
   for (let id = 0; id < 1_000; id += 2) a.datapath.close(id);
   for (let id = 1; id < 1_000; id += 2) a.datapath.change(id, 2);
   await a.channel.flush();
@@ -105,14 +109,14 @@ test('a standby keeps what it holds when the active unit comes back empty', asyn
   const { a, b, port } = await pair(100);
   await bothInSync(a, b);
   await a.channel.stop();
-  await vi.waitFor(() => expect(b.channel.inSync.self).toBe(false));
+  await waitFor(() => expect(b.channel.inSync.self).toBe(false));
   const again = new Unit('a', port, 'standby', 0);
   again.channel.start();
-  await vi.waitFor(() => expect(again.channel.status().link).toBe('open'));
+  await waitFor(() => expect(again.channel.status().link).toBe('open'));
   await new Promise((resolve) => setTimeout(resolve, 50));
   expect(b.table().size).toBe(100);
   b.become('active', 2);
-  await vi.waitFor(() => expect(again.channel.inSync.self).toBe(true));
+  await waitFor(() => expect(again.channel.inSync.self).toBe(true));
   expect(again.table()).toEqual(b.table());
 });
 
@@ -128,7 +132,7 @@ test('a hand-over on purpose: flushed, asked for, answered, and the roles turned
   await a.channel.flush();
   await a.channel.requestTakeOver('main', 1);
   a.become('standby', 1);
-  await vi.waitFor(() => expect(a.channel.inSync.self && b.channel.inSync.peer).toBe(true));
+  await waitFor(() => expect(a.channel.inSync.self && b.channel.inSync.peer).toBe(true));
   expect(b.table()).toEqual(a.table());
   expect(b.table().get(3)).toBe(77);
 });

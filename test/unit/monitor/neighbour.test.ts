@@ -8,12 +8,14 @@ import { expect, test } from 'vitest';
 import {
   type Action,
   deadline,
+  entryInput,
   type Input,
   initial,
   type NeighbourState,
   type NeighbourTiming,
   step,
 } from '../../../src/monitor/neighbour.js';
+import type { NeighbourMessage } from '../../../src/wire/rtnetlink.js';
 
 const now = 100_000;
 const timing: NeighbourTiming = { confirmEveryMs: 5_000, retryEveryMs: 1_000, goneAfterMs: 4_000 };
@@ -151,4 +153,15 @@ test('the deadline is the earlier of asking and giving up', () => {
   expect(deadline(timing, { ...failing, askAt: now + 3_500 })).toBe(now + 3_000);
   expect(deadline(timing, { ...lost, askAt: now + 500 })).toBe(now + 500);
   expect(deadline(timing, { ...known, fixed: true })).toBeNull();
+});
+
+test('what the kernel is doing to make sure of an entry counts for as much as the entry', () => {
+  const input = (state: NeighbourMessage['state']) =>
+    entryInput({ interfaceIndex: 2, address: '10.2.0.11', mac: macA, state });
+  for (const state of ['stale', 'delay', 'probe'] as const) expect(input(state)).toEqual(entry('stale', macA));
+  expect(input('reachable')).toEqual(entry('reachable', macA));
+  expect(input('permanent')).toEqual(entry('fixed', macA));
+  // A failed entry may still show its last MAC: nobody answers there.
+  for (const state of ['failed', 'incomplete', 'none'] as const) expect(input(state)).toEqual(entry('failed', null));
+  expect(entryInput(null)).toEqual(entry('failed', null));
 });

@@ -1,0 +1,48 @@
+/**
+ * Goal: what the datapath makes of a packet stays what it was when a person last looked at it.
+ * Method: each case of cases.ts through `tandem replay`: the verdicts are the table's, the frames sent are those of
+ * frames/NAME.out.pcap byte for byte (scripts/record-golden writes them), and, apart from any recording, the checksums
+ * of every frame sent are recomputed.
+ */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+import { describe, expect, test } from 'vitest';
+
+import { loadConfig } from '../../src/config/load.js';
+import { native } from '../../src/io/native.js';
+import { checksumFaults } from '../support/checksums.js';
+import { cases } from './cases.js';
+import { inputOf, runCase } from './run.js';
+
+const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
+const loadedConfig = loadConfig(readFileSync(here('tandem.yaml'), 'utf8'), 'tandem.yaml');
+if (!loadedConfig.ok) throw new Error(JSON.stringify(loadedConfig.errors, null, 2));
+const { config } = loadedConfig;
+
+/** Frames that the case itself gave a wrong checksum, or none. */
+const WRONG_ON_PURPOSE = new Set(['tcp_wrong_checksum']);
+
+describe.each(cases)('$name: $sentence', (golden) => {
+  test('verdicts and frames', async () => {
+    const { verdicts, output, summary } = await runCase(native, config, golden);
+    expect(verdicts).toEqual(golden.steps.map(({ verdict }) => verdict));
+    expect(summary).toMatchObject({ accounted: true, damage: null, read: golden.steps.length });
+    expect(checksumFaults(output)).toHaveLength(WRONG_ON_PURPOSE.has(golden.name) ? 1 : 0);
+    expect(hex(inputOf(golden))).toEqual(hex(readFileSync(here(`frames/${golden.name}.in.pcap`))));
+    expect(hex(output)).toEqual(hex(readFileSync(here(`frames/${golden.name}.out.pcap`))));
+  });
+});
+
+test('names of cases are distinct', () => {
+  expect(new Set(cases.map(({ name }) => name)).size).toBe(cases.length);
+});
+
+/** Lines of 16 octets, so that a difference shows its place. */
+function hex(bytes: Uint8Array): string[] {
+  return (
+    Buffer.from(bytes)
+      .toString('hex')
+      .match(/.{1,32}/g) ?? []
+  );
+}

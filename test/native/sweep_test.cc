@@ -1,0 +1,73 @@
+// When connections expire.
+#include "../../native/forward.h"
+#include "rows.h"
+
+namespace tandem::test {
+namespace {
+
+TEST(idle_connections_expire_by_their_state_and_give_their_port_back) {
+  Unit unit;
+  REQUIRE(unit.ready);
+  unit.forward(client_tcp(kSyn), kClientDevice);
+  const size_t free_ports = unit.ports.free(0, 0);
+  unit.now += 4900 * kMillisecond;
+  unit.sweep_all();
+  CHECK_EQ(unit.table.used(), 1u);
+  unit.now += 200 * kMillisecond;
+  unit.sweep_all();
+  CHECK_EQ(unit.table.used(), 0u);
+  CHECK_EQ(unit.count(Count::kExpired), 1u);
+  CHECK_EQ(unit.count(Count::kClosed), 1u);
+  CHECK_EQ(unit.ports.free(0, 0), free_ports + 1);
+  CHECK_EQ(unit.runtime->endpoints[0].connections.load(), 0u);
+  CHECK_EQ(unit.runtime->virtual_servers[0].connections.load(), 0u);
+}
+
+TEST(a_standby_unit_does_not_age_what_the_peer_owns_and_starts_anew_when_it_takes_over) {
+  Unit unit;
+  REQUIRE(unit.ready);
+  unit.forward(client_tcp(kSyn), kClientDevice);
+  unit.only()->control |= Control::kFromPeer;
+  unit.become(Role::kStandby);
+  unit.now += 3600 * kSecond;
+  unit.sweep_all();
+  CHECK_EQ(unit.table.used(), 1u);
+  unit.become(Role::kActive);
+  unit.shared->groups[0].activated = unit.now;
+  unit.sweep_all();
+  CHECK_EQ(unit.table.used(), 1u);
+  unit.now += 6 * kSecond;
+  unit.sweep_all();
+  CHECK_EQ(unit.table.used(), 0u);
+}
+
+TEST(a_standby_unit_ages_what_nobody_mirrors) {
+  Unit unit;
+  REQUIRE(unit.ready);
+  unit.forward(client_tcp(kSyn), kClientDevice);
+  unit.become(Role::kStandby);
+  unit.now += 6 * kSecond;
+  unit.sweep_all();
+  CHECK_EQ(unit.table.used(), 0u);
+}
+
+TEST(the_sweep_is_bounded_and_wraps) {
+  Unit unit(two_sided_policy(), 256);
+  REQUIRE(unit.ready);
+  for (uint16_t port = 1; port <= 100; ++port) {
+    unit.forward(tcp_frame(kFromClient, kToServer, {.source_port = port, .destination_port = 80, .flags = kSyn}),
+                 kClientDevice);
+  }
+  unit.now += 6 * kSecond;
+  size_t cursor = unit.table.slots() - 3;
+  const ForwardContext with = unit.context();
+  for (size_t budget = 0; budget < unit.table.slots(); budget += 8) {
+    const uint64_t before = unit.count(Count::kExpired);
+    sweep(with, &cursor, 8);
+    CHECK(unit.count(Count::kExpired) - before <= 8);
+  }
+  CHECK_EQ(unit.count(Count::kExpired), 100u);
+}
+
+}  // namespace
+}  // namespace tandem::test

@@ -1,0 +1,218 @@
+/** A `Control` with made-up answers, for tests of what stands around it. */
+
+import type {
+  ConnectionsQuery,
+  Control,
+  CountersStatus,
+  FailoverStatus,
+  MirrorStatus,
+  PoolStatus,
+  Status,
+  VirtualServerStatus,
+} from '../../src/api.js';
+import type { ConnectionRow } from '../../src/datapath.js';
+
+/** The time at which the answers are looked at. */
+export const NOW = Date.parse('2024-03-01T12:00:00Z');
+
+export const status: Status = {
+  version: '0.1.0',
+  unit: 'a',
+  pid: 4711,
+  configFile: '/etc/tandem.yaml',
+  startedAt: '2024-03-01T09:48:00Z',
+  configLoadedAt: '2024-03-01T11:59:15Z',
+  trafficGroups: [{ name: 'main', role: 'active', term: 3 }],
+  links: [
+    { name: 'client', interface: 'eth0', mac: '02:00:00:00:00:01', carrier: true },
+    { name: 'server', interface: 'eth1', mac: null, carrier: null },
+  ],
+  workers: 1,
+  table: { capacity: 1_000_000, used: 12_345, waiting: 7, bytes: 134_217_728 },
+  mirror: { channel: 'up', inSync: true },
+  failoverPid: 4712,
+  virtualServers: { total: 2, available: 1 },
+  members: { total: 3, up: 2 },
+  warnings: ['pool web6 has no member that is up'],
+};
+
+export const virtualServers: readonly VirtualServerStatus[] = [
+  {
+    name: 'www',
+    address: '10.1.0.100',
+    port: 80,
+    protocol: 'tcp',
+    trafficGroup: 'main',
+    role: 'active',
+    pool: 'web',
+    membersUp: 2,
+    membersTotal: 2,
+    mirror: 'off',
+    mirrorConfigured: 'async',
+    connections: 12_345,
+    opened: 1_234_567,
+    packetsIn: 100,
+    bytesIn: 999,
+    packetsOut: 100,
+    bytesOut: 1_500_000_000,
+  },
+];
+
+export const pools: readonly PoolStatus[] = [
+  {
+    name: 'web',
+    scheduler: 'round-robin',
+    monitor: 'http every 1000 ms',
+    members: [
+      {
+        address: '10.2.0.11',
+        port: 80,
+        weight: 1,
+        state: 'up',
+        reason: null,
+        since: '2024-03-01T11:00:00Z',
+        link: 'server',
+        nextHopMac: '02:00:00:00:00:11',
+        connections: 5,
+        opened: 10,
+      },
+      {
+        address: 'fd02::12',
+        port: 80,
+        weight: 1,
+        state: 'down',
+        reason: 'connection refused',
+        since: null,
+        link: null,
+        nextHopMac: null,
+        connections: 0,
+        opened: 0,
+      },
+    ],
+  },
+  { name: 'none', scheduler: 'maglev', monitor: null, members: [] },
+];
+
+export const mirror: MirrorStatus = {
+  channel: 'up',
+  peer: '10.9.0.2:3780',
+  peerUnit: 'b',
+  connectedSince: '2024-03-01T11:58:00Z',
+  lastError: 'connection reset',
+  connects: 2,
+  inSync: true,
+  peerSynced: false,
+  generation: 4,
+  sending: {
+    records: 1_234_567,
+    batches: 890,
+    bytes: 56_789_000,
+    ackedRecords: 1_234_500,
+    refusedFull: 0,
+    unknown: 2,
+    bulk: { running: false, announced: 12_345, completed: 2 },
+  },
+  receiving: {
+    records: 10,
+    batches: 2,
+    bytes: 460,
+    applied: 8,
+    stale: 1,
+    refusedFull: 0,
+    unknown: 1,
+    droppedUnannounced: 3,
+    bulk: { running: true, completed: 0 },
+  },
+  faults: { bad_magic: 1 },
+  lag: { oldestUnackedMs: 1.2, unackedBytes: 4096, unackedBatches: 1, lastAckMs: 0.4 },
+  virtualServers: [
+    { name: 'www', mode: 'async' },
+    { name: 'dns', mode: 'off' },
+  ],
+};
+
+export const failover: FailoverStatus = {
+  unit: 'a',
+  failoverPid: 4712,
+  trafficGroups: [
+    {
+      name: 'main',
+      role: 'standby',
+      term: 3,
+      priority: 150,
+      effectivePriority: 100,
+      preempt: true,
+      heldBack: 'waiting until in sync',
+      leaseMs: 212.4,
+      virtualRouters: [
+        {
+          link: 'client',
+          family: 4,
+          vrid: 51,
+          state: 'backup',
+          peerAdvertAgeMs: 43,
+          peerPriority: 100,
+          advertsSent: 12,
+          advertsReceived: 3456,
+          advertsDropped: { bad_ttl: 2 },
+        },
+      ],
+      transitionCount: 1,
+      transitions: [{ at: '2024-03-01T11:59:00Z', role: 'standby', reason: 'the peer has the higher term' }],
+    },
+  ],
+};
+
+export const counters: CountersStatus = {
+  counts: [
+    { name: 'received', sentence: 'frames read from devices', value: 100 },
+    { name: 'forwarded', sentence: 'frames sent for a known or new connection', value: 0 },
+  ],
+  drops: [
+    { name: 'unknown', sentence: 'TCP of no known connection, and the virtual server says unknown: drop', value: 7 },
+  ],
+};
+
+export const connection: ConnectionRow = {
+  virtualServer: 'www',
+  protocol: 'tcp',
+  client: '198.51.100.7:40000',
+  virtual: '10.1.0.100:80',
+  member: '10.2.0.11:80',
+  snat: '10.2.0.1:1024',
+  state: 'established',
+  idleS: 3.2,
+  fromPeer: true,
+  lastHop: '02:00:00:00:0c:01 on client',
+};
+
+/** Answers as above; what was asked is kept in `asked`, one line each. */
+export function stubControl(connections = 2500): Control & { readonly asked: string[] } {
+  const asked: string[] = [];
+  const answer =
+    <Result>(name: string, result: Result) =>
+    (...details: readonly unknown[]): Promise<Result> => {
+      asked.push([name, ...details.map((detail) => JSON.stringify(detail))].join(' '));
+      return Promise.resolve(result);
+    };
+  const group = { name: 'main', role: 'standby', outcome: 'handed over to b in 12 ms' } as const;
+  return {
+    asked,
+    status: answer('status', status),
+    virtualServers: answer('virtualServers', [...virtualServers]),
+    pools: answer('pools', [...pools]),
+    mirror: answer('mirror', mirror),
+    failover: answer('failover', failover),
+    counters: answer('counters', counters),
+    reload: answer('reload', { changes: ['pool web: member 10.2.0.13:80 added'], loadedAt: '2024-03-01T12:00:00Z' }),
+    standby: answer('standby', { trafficGroups: [group] }),
+    releaseStandby: answer('releaseStandby', { trafficGroups: [{ ...group, outcome: 'released' }] }),
+    setMirror: answer('setMirror', { virtualServer: 'www', was: 'off', now: 'async' }),
+    connections: ({ cursor, limit, virtualServer }: ConnectionsQuery) => {
+      const count = Math.min(limit, connections - cursor);
+      const next = cursor + count < connections ? cursor + count : null;
+      const rows = Array.from({ length: count }, () => connection);
+      return answer('connections', { rows, next, used: connections })(virtualServer, cursor, limit);
+    },
+  };
+}

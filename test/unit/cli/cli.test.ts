@@ -1,0 +1,330 @@
+/**
+ * Goal: every command asks what its words say, prints what came back for people and for programs, and ends with the
+ * exit code that tells.
+ * Method: the real command line with streams that are kept and a Control of made-up answers.
+ */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+import { run } from '@stricli/core';
+import { describe, expect, test } from 'vitest';
+
+import { type Control, ControlError, DaemonUnreachable } from '../../../src/api.js';
+import { buildCli } from '../../../src/cli/app.js';
+import type { CliContext, RunOptions } from '../../../src/cli/context.js';
+import { loadConfig } from '../../../src/config/load.js';
+import type { ReplayOptions, ReplaySummary } from '../../../src/replay.js';
+import { changed, validConfig } from '../../support/config_text.js';
+import { mirror, NOW, status, stubControl } from '../../support/control_stub.js';
+
+interface Ran {
+  readonly out: string;
+  readonly err: string;
+  readonly code: number;
+  /** Sockets asked for, in order. */
+  readonly sockets: readonly string[];
+  readonly daemons: readonly RunOptions[];
+  readonly replays: readonly ReplayOptions[];
+}
+
+const summary: ReplaySummary = {
+  read: 3,
+  forwarded: 1,
+  punted: 1,
+  dropped: [{ name: 'unknown', value: 1, sentence: 'why' }],
+  accounted: true,
+  damage: null,
+};
+
+interface World {
+  readonly control?: Control;
+  readonly config?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly summary?: ReplaySummary;
+  readonly runDaemon?: () => Promise<void>;
+}
+
+async function tandem(words: string, world: World = {}): Promise<Ran> {
+  let [out, err] = ['', ''];
+  const sockets: string[] = [];
+  const daemons: RunOptions[] = [];
+  const replays: ReplayOptions[] = [];
+  const context: CliContext = {
+    process: {
+      stdout: { write: (text) => (out += text) },
+      stderr: { write: (text) => (err += text) },
+      env: world.env ?? {},
+    },
+    now: () => NOW,
+    connect: (path) => {
+      sockets.push(path);
+      return world.control ?? stubControl();
+    },
+    readConfig: (file) => loadConfig(world.config ?? validConfig, file),
+    runDaemon: async (options) => {
+      daemons.push(options);
+      await world.runDaemon?.();
+    },
+    replay: async (options) => {
+      replays.push(options);
+      return world.summary ?? summary;
+    },
+  };
+  await run(buildCli('0.1.0'), words === '' ? [] : words.split(' '), context);
+  return { out, err, code: Number(context.process.exitCode ?? 0), sockets, daemons, replays };
+}
+
+const failing = (error: Error): Control => {
+  const fail = () => Promise.reject(error);
+  return { ...stubControl(), status: fail, reload: fail, standby: fail, setMirror: fail };
+};
+
+/** What people see, kept beside this file: read it when it changes. */
+function expected(name: string): string {
+  return readFileSync(fileURLToPath(new URL(`expected/${name}.txt`, import.meta.url)), 'utf8');
+}
+
+describe('for people', () => {
+  test.each([
+    ['status', 'status'],
+    ['show virtual', 'show_virtual'],
+    ['show pool', 'show_pool'],
+    ['show connections --limit 2', 'show_connections'],
+    ['show mirror', 'show_mirror'],
+    ['show failover', 'show_failover'],
+    ['show counters', 'show_counters'],
+    ['show counters --all', 'show_counters_all'],
+    ['reload', 'reload'],
+    ['standby', 'standby'],
+    ['virtual www mirror conn enable', 'virtual_mirror'],
+    ['replay --config f.yaml in.pcap out.pcap', 'replay'],
+  ])('tandem %s', async (words, name) => {
+    const { out, err, code } = await tandem(words);
+    await expect(out).toMatchFileSnapshot(`expected/${name}.txt`);
+    expect({ err, code }).toEqual({ err: '', code: 0 });
+  });
+
+  test('tables of everyday size fit into 80 columns', () => {
+    for (const name of ['status', 'show_pool', 'show_mirror', 'standby', 'reload']) {
+      expect(
+        Math.max(
+          ...expected(name)
+            .split('\n')
+            .map((line) => line.length),
+        ),
+        name,
+      ).toBeLessThanOrEqual(80);
+    }
+  });
+});
+
+describe('for programs', () => {
+  test.each([
+    ['status', status],
+    ['show mirror', mirror],
+  ])('%s --json is what the daemon answered', async (words, answer) => {
+    const { out } = await tandem(`${words} --json`);
+    expect(JSON.parse(out)).toEqual(answer);
+  });
+
+  test('a refusal is JSON too, on stdout, with its exit code', async () => {
+    const control = failing(new ControlError('refused', 'peer_not_in_sync', 'no', 'wait'));
+    const { out, err, code } = await tandem('standby --json', { control });
+    expect(JSON.parse(out)).toEqual({
+      error: { kind: 'refused', code: 'peer_not_in_sync', message: 'no', mend: 'wait', configErrors: [] },
+    });
+    expect({ err, code }).toEqual({ err: '', code: 1 });
+  });
+
+  test('no daemon', async () => {
+    const { out, code } = await tandem('status --json', {
+      control: failing(new DaemonUnreachable('nobody', 'start it')),
+    });
+    expect(JSON.parse(out).error).toMatchObject({ kind: 'unreachable', message: 'nobody', mend: 'start it' });
+    expect(code).toBe(3);
+  });
+});
+
+describe('what is asked', () => {
+  test.each([
+    ['standby', 'standby null false'],
+    ['standby main --force', 'standby "main" true'],
+    ['standby --release', 'releaseStandby null'],
+    ['standby main --release', 'releaseStandby "main"'],
+    ['virtual www mirror conn enable', 'setMirror "www" "async"'],
+    ['virtual www mirror conn disable', 'setMirror "www" "off"'],
+    ['show connections --virtual www --limit 5', 'connections "www" 0 5'],
+  ])('tandem %s', async (words, asked) => {
+    const control = stubControl();
+    await tandem(words, { control });
+    expect(control.asked).toEqual([asked]);
+  });
+
+  test('connections page by page, up to the limit', async () => {
+    const control = stubControl(2500);
+    const { out } = await tandem('show connections --limit 2200 --json', { control });
+    expect(control.asked).toEqual([
+      'connections null 0 1000',
+      'connections null 1000 1000',
+      'connections null 2000 200',
+    ]);
+    expect(JSON.parse(out).rows).toHaveLength(2200);
+  });
+
+  test('the socket: flag, then environment, then the usual place', async () => {
+    const env = { TANDEM_SOCKET: '/from/env' };
+    expect((await tandem('status --socket /from/flag', { env })).sockets).toEqual(['/from/flag']);
+    expect((await tandem('status', { env })).sockets).toEqual(['/from/env']);
+    expect((await tandem('status')).sockets).toEqual(['/run/tandem/tandem.sock']);
+  });
+
+  test('the daemon to run', async () => {
+    const { daemons } = await tandem('run tandem.yaml --unit b --socket /s --log-level debug');
+    expect(daemons).toEqual([{ file: 'tandem.yaml', unit: 'b', socket: '/s', logLevel: 'debug' }]);
+    expect((await tandem('run tandem.yaml --unit a')).daemons[0]).toMatchObject({
+      socket: '/run/tandem/tandem.sock',
+      logLevel: 'info',
+    });
+  });
+
+  test('the capture to replay', async () => {
+    const { replays } = await tandem('replay --config f --unit b --standby --keep-mac in out');
+    expect(replays[0]).toMatchObject({ unit: 'b', input: 'in', output: 'out', role: 'standby', keepMac: true });
+    expect((await tandem('replay --config f in out')).replays[0]).toMatchObject({
+      unit: 'a',
+      role: 'active',
+      keepMac: false,
+    });
+  });
+});
+
+describe('exit codes', () => {
+  test('1: refused, with what helps', async () => {
+    const errors = [
+      { code: 'missing', message: 'is missing', hint: null, file: 'f.yaml', path: 'links', line: 1, column: 2 },
+    ];
+    const control = failing(new ControlError('refused', 'config_invalid', 'f.yaml is not valid', 'mend it', errors));
+    const { out, err, code } = await tandem('reload', { control });
+    expect({ out, err, code }).toEqual({
+      out: '',
+      err: 'tandem: f.yaml is not valid\nf.yaml:1:2 links: is missing\n  mend it\n',
+      code: 1,
+    });
+  });
+
+  test('1: the daemon could not start', async () => {
+    const runDaemon = () => Promise.reject(new Error('no capability'));
+    expect(await tandem('run f --unit a', { runDaemon })).toMatchObject({ err: 'tandem: no capability\n', code: 1 });
+  });
+
+  test.each([
+    'staus',
+    'show mirro',
+    'virtual www',
+    'virtual www mirror conn on',
+    'virtual www mirrors conn enable',
+    'run f',
+    'run f --unit c',
+    'standby a b',
+    'show connections --limit 0',
+    'status --nonsense',
+    'replay in out',
+  ])('2: not understood: %s', async (words) => {
+    // stricli's own negative codes; src/cli.ts makes them 2.
+    expect((await tandem(words)).code).toBeLessThan(0);
+  });
+
+  test('3: no daemon answers, with what helps', async () => {
+    const { err, code } = await tandem('status', {
+      control: failing(new DaemonUnreachable('nobody listens', 'start it')),
+    });
+    expect({ err, code }).toEqual({ err: 'tandem: nobody listens\n  start it\n', code: 3 });
+  });
+
+  test.each([
+    ['a frame is lost', { ...summary, accounted: false }],
+    ['the capture is damaged', { ...summary, damage: 'in ends within frame 4' }],
+  ])('1: replay, when %s', async (_name, wrong) => {
+    const { out, code } = await tandem('replay --config f in out', { summary: wrong });
+    expect(out).toContain('! ');
+    expect(code).toBe(1);
+  });
+});
+
+describe('check', () => {
+  test('a valid file', async () => {
+    expect(await tandem('check f.yaml')).toMatchObject({
+      out: 'f.yaml is valid: 1 traffic group(s), 2 virtual server(s), 2 pool(s), 3 member(s)\n',
+      code: 0,
+    });
+  });
+
+  test('every error of a file, each on its line', async () => {
+    const config = changed('pool: web,', 'pool: wbe,', changed('virtualRouterId: 51', 'virtualRouterId: 0'));
+    expect(await tandem('check f.yaml', { config })).toMatchObject({
+      out: [
+        'f.yaml:15:22 trafficGroups.main.virtualRouterId: must be at least 1, is 0',
+        "f.yaml:30:47 virtualServers.www.pool: no pool 'wbe' (did you mean 'web'?)",
+        '2 errors\n',
+      ].join('\n'),
+      code: 1,
+    });
+  });
+
+  test('as JSON', async () => {
+    const { out, code } = await tandem('check --json f.yaml', { config: changed('pool: web,', 'pool: wbe,') });
+    expect(JSON.parse(out)).toEqual({
+      ok: false,
+      errors: [
+        {
+          code: 'unknown_pool',
+          message: "no pool 'wbe'",
+          hint: "did you mean 'web'?",
+          file: 'f.yaml',
+          path: 'virtualServers.www.pool',
+          line: 30,
+          column: 47,
+        },
+      ],
+    });
+    expect(code).toBe(1);
+  });
+
+  test('replay with a file that is not valid says why', async () => {
+    const { err, code, replays } = await tandem('replay --config f in out', { config: 'links: 3' });
+    expect(err).toContain('f:1:8 links: expected a list, found 3');
+    expect({ code, replays }).toEqual({ code: 1, replays: [] });
+  });
+});
+
+test('the JSON Schema describes the file', async () => {
+  const schema = JSON.parse((await tandem('schema')).out) as { properties: object; required: string[] };
+  expect(Object.keys(schema.properties)).toEqual([
+    'links',
+    'units',
+    'trafficGroups',
+    'pools',
+    'virtualServers',
+    'datapath',
+    'mirror',
+  ]);
+  expect(schema.required).toEqual(['links', 'units', 'trafficGroups']);
+});
+
+test('--help tells the exit codes and every command', async () => {
+  const { out, code } = await tandem('--help');
+  for (const word of [
+    'run',
+    'check',
+    'status',
+    'show',
+    'standby',
+    'reload',
+    'virtual',
+    'replay',
+    'Exit codes: 0 done',
+    'TANDEM_SOCKET',
+  ])
+    expect(out).toContain(word);
+  expect(code).toBe(0);
+});
