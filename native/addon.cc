@@ -37,6 +37,7 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
                                             InstanceMethod<&Datapath::start_bulk>("startBulk"),
                                             InstanceMethod<&Datapath::bulk_running>("bulkRunning"),
                                             InstanceMethod<&Datapath::bulk_announced>("bulkAnnounced"),
+                                            InstanceMethod<&Datapath::bulk_needed>("bulkNeeded"),
                                             InstanceMethod<&Datapath::set_mirror_dictionary>("setMirrorDictionary"),
                                             InstanceMethod<&Datapath::mirror_dictionary>("mirrorDictionary"),
                                             InstanceMethod<&Datapath::apply_mirror>("applyMirror"),
@@ -217,6 +218,9 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
   void start_bulk(const Napi::CallbackInfo&) { engine_->mirror().start_bulk(); }
   Napi::Value bulk_running(const Napi::CallbackInfo& info) {
     return Napi::Boolean::New(info.Env(), engine_->mirror().bulk_running());
+  }
+  Napi::Value bulk_needed(const Napi::CallbackInfo& info) {
+    return Napi::Boolean::New(info.Env(), engine_->mirror().bulk_needed());
   }
   Napi::Value bulk_announced(const Napi::CallbackInfo& info) {
     return Napi::Number::New(info.Env(), static_cast<double>(engine_->mirror().bulk_announced()));

@@ -5,8 +5,8 @@
 // MAC address that asked, with the virtual MAC as its source and the question's VLAN tags.
 #pragma once
 
-#include "device/device.h"
 #include "frame.h"
+#include "mac_address.h"
 #include "wire/parse.h"
 
 namespace tandem {

@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
-#include "device/device.h"
 #include "limits.h"
+#include "mac_address.h"
 #include "runtime.h"
 #include "snat_ports.h"
 #include "wire/big_endian.h"

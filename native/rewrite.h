@@ -5,8 +5,8 @@
 #include <cstdint>
 
 #include "conn_table.h"
-#include "device/device.h"
 #include "frame.h"
+#include "mac_address.h"
 #include "wire/parse.h"
 
 namespace tandem {

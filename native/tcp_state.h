@@ -25,8 +25,9 @@ inline constexpr uint8_t kTcpStates = 7;
 // The state after a segment with these TCP flags (RFC 9293 section 3.1: FIN 1, SYN 2, RST 4, ACK 16).
 TcpState advance_tcp(TcpState state, bool from_client, uint8_t flags);
 
-// A SYN on a tuple in one of these states opens a new connection in its place.
-constexpr bool may_reopen(TcpState state) { return state >= TcpState::kClosing; }
+// Whether a SYN on a tuple in this state opens a new connection in its place. After a RST alone it does not, or a
+// blind RST and SYN would cut a connection: the SYN goes to the same member, which answers it whichever is true.
+constexpr bool may_reopen(TcpState state) { return state == TcpState::kClosing; }
 
 // Of one virtual server. All in deciseconds.
 struct IdleTimeouts {

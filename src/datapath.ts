@@ -170,6 +170,8 @@ export interface Datapath {
   startBulk(): void;
   bulkRunning(): boolean;
   bulkAnnounced(): number;
+  /** Closes were lost since the last bulk began (too many waited to be taken): the peer needs another. */
+  bulkNeeded(): boolean;
   /** Names by the peer's ids: what records of the peer refer to. */
   setMirrorDictionary(dictionary: MirrorDictionary): void;
   /** Ours, to be told to the peer. */
@@ -185,7 +187,11 @@ export interface Datapath {
   virtualServerCounts(): VirtualServerCounts[];
   memberCounts(): MemberCounts[];
   /** At most `limit` connections from slot `cursor` on; `next` is null at the end. */
-  connections(cursor: number, limit: number, virtualServer: string | null): { rows: ConnectionRow[]; next: number | null };
+  connections(
+    cursor: number,
+    limit: number,
+    virtualServer: string | null,
+  ): { rows: ConnectionRow[]; next: number | null };
 
   // ---- memory devices
   /**
@@ -253,7 +259,9 @@ export interface ReceivedAdvert {
 export interface NativeModule {
   Datapath: new (options: DatapathOptions) => Datapath;
   /** No argument: a new memfd. A descriptor: maps it, and throws if it is not of this version. */
-  SharedState: new (fd?: number) => SharedStateHandle;
+  SharedState: new (
+    fd?: number,
+  ) => SharedStateHandle;
   FrameSender: new (interfaceName: string) => FrameSender;
   Ipv6AdvertSocket: new (interfaceName: string, onAdvert: (advert: ReceivedAdvert) => void) => Ipv6AdvertSocket;
   /** [name, sentence], drops then counts, in the order of readCounters(). Names are snake_case without the k. */

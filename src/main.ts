@@ -2,8 +2,8 @@
  * The daemon of one unit: makes every part, joins them in a `Balancer`, and takes them down in order.
  *
  * Start: config and links are checked, the datapath gets its devices and memory, members' next hops are looked up,
- * and only then does the failover process begin to take part. Stop (SIGTERM, SIGINT): groups are handed to the peer if it
- * holds the connections, the failover process resigns, then everything else ends. SIGHUP reads the config again.
+ * and only then does the failover process begin to take part. Stop (SIGTERM, SIGINT): groups are handed to the peer
+ * if it holds the connections, the failover process resigns, then everything else ends. SIGHUP reads the config again.
  */
 
 import { randomUUID } from 'node:crypto';
@@ -13,6 +13,7 @@ import { pino } from 'pino';
 
 import { Balancer } from './balancer/balancer.js';
 import { configNames } from './balancer/views.js';
+import { formatConfigError } from './config/faults.js';
 import type { Config, UnitName } from './config/model.js';
 import type { Datapath, SharedStateHandle } from './datapath.js';
 import { startApiServer } from './io/api_server.js';
@@ -86,11 +87,15 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     neighbours,
     readConfig: async () => readConfig(file),
     log,
+    clock: { now: () => new Date(), monotonicMs: () => performance.now(), soon: setImmediate },
   });
 
   neighbours.on('next-hops', () => balancer.onNextHops());
   monitors.on('member', (member) => {
-    log.info({ pool: member.pool, address: member.address, port: member.port }, `member is ${member.up ? 'up' : 'down'}: ${member.reason}`);
+    log.info(
+      { pool: member.pool, address: member.address, port: member.port },
+      `member is ${member.up ? 'up' : 'down'}: ${member.reason}`,
+    );
     if (!member.up) neighbours.doubt(member.address);
     balancer.onMember();
   });
@@ -98,13 +103,16 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   failover.on('gone', () => balancer.onFailoverGone());
   failover.on('fault', ({ code, message }) => log.warn({ code }, message));
   mirror.on('peer', (hello) => balancer.onPeer(hello));
-  mirror.on('peer-gone', (reason) => balancer.onPeerGone(reason));
+  mirror.on('peer-gone', (reason, byPeer) => balancer.onPeerGone(reason, byPeer));
   mirror.on('in-sync', () => balancer.onInSync());
   mirror.on('take-over', ({ group, term, forced }) => {
     mirror.answerTakeOver(group, term, balancer.onHandOverAsked(group, term, forced));
   });
 
-  await neighbours.start(config.pools.flatMap(({ members }) => members), unitDevices(config, unit));
+  await neighbours.start(
+    config.pools.flatMap(({ members }) => members),
+    unitDevices(config, unit),
+  );
   monitors.start(config.pools);
   balancer.start();
   datapath.start();
@@ -137,8 +145,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
 function readConfigOrThrow(file: string): Config {
   const result = readConfig(file);
   if (result.ok) return result.config;
-  const lines = result.errors.map((error) => `${error.file}:${error.line}:${error.column} ${error.path}: ${error.message}`);
-  throw new StartError(lines.join('\n'));
+  throw new StartError(result.errors.map(formatConfigError).join('\n'));
 }
 
 /** Returns the warnings. */

@@ -10,12 +10,9 @@
 #include <cstdint>
 
 #include "../frame.h"
+#include "../mac_address.h"
 
 namespace tandem {
-
-struct MacAddress {
-  uint8_t octets[6];
-};
 
 class Device {
  public:

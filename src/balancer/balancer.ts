@@ -32,9 +32,18 @@ import type { RoleReport } from '../failover/messages.js';
 import type { Hello } from '../mirror/messages.js';
 import { formatEndpoint } from '../wire/ip_address.js';
 import { Groups } from './groups.js';
-import type { Ports } from './ports.js';
 import { channelState, mirrorView } from './mirror_view.js';
-import { configNames, counterViews, linkViews, type MemberHealth, peerDifferences, poolViews, virtualServerViews, warnings } from './views.js';
+import type { Ports } from './ports.js';
+import {
+  configNames,
+  counterViews,
+  linkViews,
+  type MemberHealth,
+  peerDifferences,
+  poolViews,
+  virtualServerViews,
+  warnings,
+} from './views.js';
 
 export interface Identity {
   readonly unit: UnitName;
@@ -47,9 +56,9 @@ export class Balancer implements Control {
   readonly #identity: Identity;
   readonly #ports: Ports;
   readonly #groups: Groups;
-  readonly #startedAt = new Date();
+  readonly #startedAt: Date;
   #config: Config;
-  #configLoadedAt = new Date();
+  #configLoadedAt: Date;
   /** Mirroring switched at run time. */
   readonly #mirrorOverrides = new Map<string, MirrorMode>();
   #policyQueued = false;
@@ -61,6 +70,8 @@ export class Balancer implements Control {
     this.#identity = identity;
     this.#config = config;
     this.#ports = ports;
+    this.#startedAt = ports.clock.now();
+    this.#configLoadedAt = this.#startedAt;
     this.#groups = new Groups(config, identity.unit, ports);
   }
 
@@ -101,11 +112,13 @@ export class Balancer implements Control {
 
   /** The peer said hello, or changed a role since. */
   onPeer(peer: Hello): void {
-    this.#connectedSince ??= new Date();
+    this.#connectedSince ??= this.#ports.clock.now();
     this.#setPeer(peer);
   }
 
-  onPeerGone(reason: string): void {
+  /** `byPeer`: its kernel ended the mirror channel, so its daemon has died or is stopping. */
+  onPeerGone(reason: string, byPeer: boolean): void {
+    if (byPeer) this.#groups.peerClosed();
     this.#connectedSince = null;
     this.#channelError = reason;
     this.#setPeer(null);
@@ -208,7 +221,7 @@ export class Balancer implements Control {
       );
     }
     this.#config = result.config;
-    this.#configLoadedAt = new Date();
+    this.#configLoadedAt = this.#ports.clock.now();
     this.#mirrorOverrides.clear();
     this.#groups.reconfigure(result.config);
     await this.#ports.neighbours.update(result.config.pools.flatMap(({ members }) => members));
@@ -231,6 +244,16 @@ export class Balancer implements Control {
 
   async setMirror(virtualServer: string, mode: MirrorMode): Promise<SetMirrorResult> {
     this.#knownVirtualServer(virtualServer);
+    if (
+      mode !== 'off' &&
+      this.#config.virtualServers.some(({ name, protocol }) => name === virtualServer && protocol === 'udp')
+    ) {
+      throw new ControlError(
+        'refused',
+        'udp_not_mirrored',
+        `virtual server '${virtualServer}' is UDP: only TCP is mirrored`,
+      );
+    }
     const was = this.#modeOf(virtualServer);
     if (was !== mode) {
       this.#mirrorOverrides.set(virtualServer, mode);
@@ -254,7 +277,7 @@ export class Balancer implements Control {
   #queuePolicy(): void {
     if (this.#policyQueued) return;
     this.#policyQueued = true;
-    setImmediate(() => {
+    this.#ports.clock.soon(() => {
       this.#policyQueued = false;
       this.#setPolicy();
     });
@@ -270,7 +293,9 @@ export class Balancer implements Control {
     for (const { address, device } of neighbours.status()) {
       if (device !== null) memberDevices.set(address, device);
     }
-    datapath.setPolicy(buildPolicy(this.#config, { memberStates, memberDevices, mirrorOverrides: this.#mirrorOverrides }));
+    datapath.setPolicy(
+      buildPolicy(this.#config, { memberStates, memberDevices, mirrorOverrides: this.#mirrorOverrides }),
+    );
     datapath.setNextHops(neighbours.nextHops());
   }
 
@@ -282,7 +307,6 @@ export class Balancer implements Control {
     );
   }
 
-
   #modeOf(virtualServer: string): MirrorMode {
     const configured = this.#config.virtualServers.find(({ name }) => name === virtualServer)?.mirror ?? 'off';
     return this.#mirrorOverrides.get(virtualServer) ?? configured;
@@ -291,7 +315,12 @@ export class Balancer implements Control {
   #knownVirtualServer(name: string): void {
     const names = this.#config.virtualServers.map((server) => server.name);
     if (names.includes(name)) return;
-    throw new ControlError('not_found', 'unknown_virtual_server', `no virtual server '${name}'`, `there are: ${names.join(', ')}`);
+    throw new ControlError(
+      'not_found',
+      'unknown_virtual_server',
+      `no virtual server '${name}'`,
+      `there are: ${names.join(', ')}`,
+    );
   }
 
   #pools(): PoolStatus[] {
@@ -304,7 +333,9 @@ export class Balancer implements Control {
   }
 
   #virtualServers(): VirtualServerStatus[] {
-    const roles = new Map<string, TrafficGroupStatus['role']>(this.#groups.roles().map(({ name, role }) => [name, role]));
+    const roles = new Map<string, TrafficGroupStatus['role']>(
+      this.#groups.roles().map(({ name, role }) => [name, role]),
+    );
     return virtualServerViews(
       this.#config,
       this.#pools(),

@@ -39,7 +39,13 @@ export class Groups {
     for (const group of config.trafficGroups) {
       const known = this.#groups.get(group.name);
       if (known === undefined) {
-        this.#groups.set(group.name, { config: group, report: null, transitionCount: 0, bulksAtLoss: null, transitions: [] });
+        this.#groups.set(group.name, {
+          config: group,
+          report: null,
+          transitionCount: 0,
+          bulksAtLoss: null,
+          transitions: [],
+        });
       } else {
         known.config = group;
       }
@@ -59,12 +65,19 @@ export class Groups {
     group.report = report;
     // The unit lost its lease or a link while it was active: what the peer does from then on is not in our table, and
     // only its next bulk makes us in sync again. A standby that lost a link missed nothing of the mirror channel.
-    if (!report.inSync && before?.role === 'active') group.bulksAtLoss = this.#ports.mirror.status().counters.bulks_received;
+    if (!report.inSync && before?.role === 'active')
+      group.bulksAtLoss = this.#ports.mirror.status().counters.bulks_received;
     if (before?.role === report.role && before.term === report.term) return;
     const { role, term, reason } = report;
     group.transitionCount += 1;
-    group.transitions = [{ at: new Date().toISOString(), role, reason }, ...group.transitions].slice(0, TRANSITIONS_MAX);
-    this.#ports.log.info({ trafficGroup: report.group, role, term, reason }, `traffic group ${report.group} is ${role}: ${words(reason)}`);
+    group.transitions = [{ at: this.#ports.clock.now().toISOString(), role, reason }, ...group.transitions].slice(
+      0,
+      TRANSITIONS_MAX,
+    );
+    this.#ports.log.info(
+      { trafficGroup: report.group, role, term, reason },
+      `traffic group ${report.group} is ${role}: ${words(reason)}`,
+    );
   }
 
   /** The failover process died: nobody extends the leases. */
@@ -73,6 +86,10 @@ export class Groups {
       if (group.report === null) continue;
       this.onRole({ ...group.report, role: 'standby', state: 'initialize', reason: 'lease_lost' });
     }
+  }
+
+  peerClosed(): void {
+    for (const name of this.#groups.keys()) this.#ports.failover.peerClosed(name);
   }
 
   /** The peer as its hello and its later news have it; null: not connected. */
@@ -104,7 +121,10 @@ export class Groups {
     const outcomes: { name: string; outcome: string }[] = [];
     for (const group of this.#chosen(trafficGroup)) {
       const { name } = group.config;
-      outcomes.push({ name, outcome: group.report?.role === 'active' ? await this.#handOver(name, force) : 'was standby already' });
+      outcomes.push({
+        name,
+        outcome: group.report?.role === 'active' ? await this.#handOver(name, force) : 'was standby already',
+      });
     }
     return this.#result(outcomes);
   }
@@ -123,7 +143,7 @@ export class Groups {
    * answering first, so at no moment do both announce; what it forwards meanwhile leaves from its own MAC.
    */
   async #handOver(name: string, force: boolean): Promise<string> {
-    const { mirror, failover, log } = this.#ports;
+    const { mirror, failover, log, clock } = this.#ports;
     const peer = this.#peer;
     if (!force && (peer === null || !mirror.inSync.peer)) {
       const why = peer === null ? 'the peer is not connected' : 'the peer does not hold our connections yet';
@@ -134,7 +154,7 @@ export class Groups {
         'see tandem show mirror; tandem standby --force hands over all the same and may cut connections',
       );
     }
-    const began = performance.now();
+    const began = clock.monotonicMs();
     if (peer !== null && mirror.inSync.peer) await mirror.flush();
     const handedOver = failover.handOver(name);
     const term = this.#groups.get(name)?.report?.term ?? 0;
@@ -147,7 +167,7 @@ export class Groups {
       }
     }
     const seen = await handedOver;
-    const took = Math.round(performance.now() - began);
+    const took = Math.round(clock.monotonicMs() - began);
     return seen ? `handed over in ${took} ms` : `handed over, but the peer was not seen active within ${took} ms`;
   }
 
@@ -166,12 +186,19 @@ export class Groups {
     const group = this.#groups.get(trafficGroup);
     if (group !== undefined) return [group];
     const names = [...this.#groups.keys()].join(', ');
-    throw new ControlError('not_found', 'unknown_traffic_group', `no traffic group '${trafficGroup}'`, `there are: ${names}`);
+    throw new ControlError(
+      'not_found',
+      'unknown_traffic_group',
+      `no traffic group '${trafficGroup}'`,
+      `there are: ${names}`,
+    );
   }
 
   #result(outcomes: readonly { readonly name: string; readonly outcome: string }[]): StandbyResult {
     const roles = new Map(this.roles().map(({ name, role }) => [name, role]));
-    return { trafficGroups: outcomes.map(({ name, outcome }) => ({ name, role: roles.get(name) ?? 'standby', outcome })) };
+    return {
+      trafficGroups: outcomes.map(({ name, outcome }) => ({ name, role: roles.get(name) ?? 'standby', outcome })),
+    };
   }
 
   // ------------------------------------------------------------------------------------------------- shown
@@ -179,26 +206,50 @@ export class Groups {
   status(): TrafficGroupStatus[] {
     const { sharedState, failover } = this.#ports;
     const now = sharedState.now();
-    return [...this.#groups.values()].map(({ config, report, transitionCount, transitions }, index): TrafficGroupStatus => {
-      const leaseMs = Number(sharedState.group(index).leaseNs) / 1e6 - now;
-      return {
-        name: config.name,
-        role: report?.role ?? 'standby',
-        term: report?.term ?? 0,
-        priority: config.priority[this.#unit],
-        effectivePriority: report?.effectivePriority ?? config.priority[this.#unit],
-        preempt: config.preempt,
-        heldBack: heldBack(report),
-        leaseMs: Math.max(0, Math.round(leaseMs)),
-        virtualRouters: failover.virtualRouters
-          .filter(({ group }) => group === config.name)
-          .map(({ link, family, virtualRouterId, state, peerAdvertAgeMs, peerPriority, advertsSent, advertsReceived, advertsDropped }) => {
-            return { link, family, vrid: virtualRouterId, state, peerAdvertAgeMs, peerPriority, advertsSent, advertsReceived, advertsDropped };
-          }),
-        transitionCount,
-        transitions,
-      };
-    });
+    return [...this.#groups.values()].map(
+      ({ config, report, transitionCount, transitions }, index): TrafficGroupStatus => {
+        const leaseMs = Number(sharedState.group(index).leaseNs) / 1e6 - now;
+        return {
+          name: config.name,
+          role: report?.role ?? 'standby',
+          term: report?.term ?? 0,
+          priority: config.priority[this.#unit],
+          effectivePriority: report?.effectivePriority ?? config.priority[this.#unit],
+          preempt: config.preempt,
+          heldBack: heldBack(report),
+          leaseMs: Math.max(0, Math.round(leaseMs)),
+          virtualRouters: failover.virtualRouters
+            .filter(({ group }) => group === config.name)
+            .map(
+              ({
+                link,
+                family,
+                virtualRouterId,
+                state,
+                peerAdvertAgeMs,
+                peerPriority,
+                advertsSent,
+                advertsReceived,
+                advertsDropped,
+              }) => {
+                return {
+                  link,
+                  family,
+                  vrid: virtualRouterId,
+                  state,
+                  peerAdvertAgeMs,
+                  peerPriority,
+                  advertsSent,
+                  advertsReceived,
+                  advertsDropped,
+                };
+              },
+            ),
+          transitionCount,
+          transitions,
+        };
+      },
+    );
   }
 }
 

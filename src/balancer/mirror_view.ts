@@ -46,7 +46,11 @@ export function mirrorView(
       ackedRecords: counters.records_acked,
       refusedFull: counters.peer_refused_full,
       unknown: counters.peer_unknown,
-      bulk: { running: bulk.phase === 'running' || bulk.phase === 'ended', announced: bulk.announced, completed: counters.bulks_acked },
+      bulk: {
+        running: bulk.phase === 'running' || bulk.phase === 'ended',
+        announced: bulk.announced,
+        completed: counters.bulks_acked,
+      },
     },
     receiving: {
       records: counters.records_received,

@@ -6,7 +6,12 @@
 import type { ConfigResult } from '../config/load.js';
 import type { PoolConfig } from '../config/model.js';
 import type { Datapath, NextHop, SharedStateHandle } from '../datapath.js';
-import type { FailoverConfiguration, FailoverCounts, GroupCondition, VirtualRouterReport } from '../failover/messages.js';
+import type {
+  FailoverConfiguration,
+  FailoverCounts,
+  GroupCondition,
+  VirtualRouterReport,
+} from '../failover/messages.js';
 import type { InSync } from '../mirror/state.js';
 import type { MirrorStatus as ChannelStatus } from '../mirror/status.js';
 import type { DeviceLinkStatus, MemberHealth } from './views.js';
@@ -20,6 +25,7 @@ export interface FailoverPort {
   /** Resolves true when the peer was seen active, false when the time for a hand-over was up first. */
   handOver(group: string): Promise<boolean>;
   takeOver(group: string): void;
+  peerClosed(group: string): void;
   release(group: string): void;
   /** As last told, once a second. */
   readonly counts: FailoverCounts;
@@ -58,6 +64,14 @@ export interface Log {
   error(details: object, message: string): void;
 }
 
+export interface Clock {
+  now(): Date;
+  /** Milliseconds, fractional; never goes back. */
+  monotonicMs(): number;
+  /** Runs `work` after what is happening now. */
+  soon(work: () => void): void;
+}
+
 type NamedSentences = readonly (readonly [name: string, sentence: string])[];
 
 export interface Ports {
@@ -71,4 +85,5 @@ export interface Ports {
   readonly neighbours: NeighbourPort;
   readonly readConfig: () => Promise<ConfigResult>;
   readonly log: Log;
+  readonly clock: Clock;
 }

@@ -12,8 +12,8 @@ import type {
   TrafficGroupStatus,
   VirtualServerStatus,
 } from '../api.js';
-import { memberKey } from '../config/policy.js';
 import type { Config, MemberConfig, MirrorMode, MonitorConfig, PoolConfig } from '../config/model.js';
+import { memberKey } from '../config/policy.js';
 import type { MemberCounts, RoleName, VirtualServerCounts } from '../datapath.js';
 
 export interface MemberHealth {
@@ -142,10 +142,18 @@ export function warnings(
 ): string[] {
   const mirrored = servers.some(({ mirror }) => mirror !== 'off');
   return [
-    ...links.filter(({ carrier }) => carrier === false).map(({ name, interface: device }) => `link ${name} (${device}) has no carrier`),
-    ...servers.filter(({ membersUp }) => membersUp === 0).map(({ name, pool }) => `virtual server ${name}: no member of pool ${pool} is up`),
-    ...groups.filter(({ heldBack }) => heldBack !== null).map(({ name, heldBack }) => `traffic group ${name}: ${heldBack}`),
-    ...(mirrored && !peer.present ? ['the mirror channel is down: connections opened now would not survive a failover'] : []),
+    ...links
+      .filter(({ carrier }) => carrier === false)
+      .map(({ name, interface: device }) => `link ${name} (${device}) has no carrier`),
+    ...servers
+      .filter(({ membersUp }) => membersUp === 0)
+      .map(({ name, pool }) => `virtual server ${name}: no member of pool ${pool} is up`),
+    ...groups
+      .filter(({ heldBack }) => heldBack !== null)
+      .map(({ name, heldBack }) => `traffic group ${name}: ${heldBack}`),
+    ...(mirrored && !peer.present
+      ? ['the mirror channel is down: connections opened now would not survive a failover']
+      : []),
     ...peer.differences,
   ];
 }
@@ -157,7 +165,9 @@ export function peerDifferences(
 ): string[] {
   const missing = (from: readonly string[], names: readonly string[]) => names.filter((name) => !from.includes(name));
   const sentence = (names: readonly string[], who: string) =>
-    names.length === 0 ? [] : [`${who} has no virtual server ${names.slice(0, 5).join(', ')}${names.length > 5 ? ', ...' : ''}`];
+    names.length === 0
+      ? []
+      : [`${who} has no virtual server ${names.slice(0, 5).join(', ')}${names.length > 5 ? ', ...' : ''}`];
   return [
     ...(isDeepStrictEqual(ours.links, theirs.links) ? [] : [`the peer's links are ${theirs.links.join(', ')}`]),
     ...sentence(missing(theirs.virtualServers, ours.virtualServers), 'the peer'),
@@ -166,6 +176,9 @@ export function peerDifferences(
 }
 
 /** What the peer is told of a config. */
-export function configNames(config: Config): { readonly links: readonly string[]; readonly virtualServers: readonly string[] } {
+export function configNames(config: Config): {
+  readonly links: readonly string[];
+  readonly virtualServers: readonly string[];
+} {
   return { links: config.links, virtualServers: config.virtualServers.map(({ name }) => name) };
 }

@@ -126,6 +126,8 @@ export function step(router: GroupRouter, election: Election, input: Input, now:
       return onAdvert(router, election, input, now);
     case 'term-seen':
       return onTermSeen(router, election, input, now);
+    case 'peer-closed':
+      return onPeerClosed(router, election, now);
     case 'hand-over':
       return onHandOver(withCondition(election, { forcedStandby: true }), now);
     case 'take-over':
@@ -307,6 +309,18 @@ function handingOverHears(
     election: { ...election, state: backupHears(router, election, waiting, advert, now) },
     actions: [standby(election.term, 'handed_over')],
   };
+}
+
+/**
+ * One silent interval and the skew prove what three do otherwise: the peer's processes ended, and an advert, if its
+ * failover process lives, comes within the interval and sets the timer anew. Not in RFC 9568; adverts still decide.
+ */
+function onPeerClosed(router: GroupRouter, election: Election, now: Millis): Step {
+  const { state, condition } = election;
+  if (state.name !== 'backup') return stay(election);
+  const { activeAdvertIntervalMs } = state;
+  const soon = now + activeAdvertIntervalMs + skewTime(router, condition, activeAdvertIntervalMs);
+  return stay({ ...election, state: { ...state, activeDownAt: Math.min(state.activeDownAt, soon) } });
 }
 
 function onTermSeen(

@@ -63,6 +63,7 @@ export type ToFailover =
   /** From the peer's hello: the highest term that it has seen, and whether it is active. */
   | { readonly type: 'term-seen'; readonly group: string; readonly term: number; readonly peerActive: boolean }
   | { readonly type: 'hand-over'; readonly group: string }
+  | { readonly type: 'peer-closed'; readonly group: string }
   | { readonly type: 'take-over'; readonly group: string }
   | { readonly type: 'release'; readonly group: string }
   | { readonly type: 'shutdown' };

@@ -17,6 +17,8 @@ export type Input =
     }
   /** From the peer's hello: the highest term it has seen, and whether it is active. */
   | { readonly type: 'term-seen'; readonly term: number; readonly peerActive: boolean }
+  /** The peer's kernel ended the mirror channel: its daemon has died or is stopping. */
+  | { readonly type: 'peer-closed' }
   | { readonly type: 'hand-over' }
   | { readonly type: 'take-over' }
   | { readonly type: 'release' };

@@ -126,6 +126,11 @@ export class FailoverChild extends EventEmitter<FailoverChildEvents> {
     });
   }
 
+  /** The peer's kernel ended the mirror channel: one silent interval is enough to take over. */
+  peerClosed(group: string): void {
+    this.#send({ type: 'peer-closed', group });
+  }
+
   /** The peer hands over: active at once, without waiting for the skew time. */
   takeOver(group: string): void {
     this.#send({ type: 'take-over', group });

@@ -112,7 +112,7 @@ export class FailoverInterface {
   }
 
   #slots(): Slot<Socket>[] {
-    return [this.#ipv4, this.#ipv6, this.#ipv6Receiver, this.#frames].filter((one) => one !== null) as Slot<Socket>[];
+    return [this.#ipv4, this.#ipv6, this.#ipv6Receiver, this.#frames].filter((one) => one !== null);
   }
 
   #tryOpen(one: Slot<Socket>, now: number): void {

@@ -128,7 +128,7 @@ function openInterface(settings: InterfaceSettings): FailoverInterface {
 }
 
 function isSame(left: InterfaceSettings, right: InterfaceSettings): boolean {
-  const key = ({ families, source }: InterfaceSettings) => `${[...families].sort()} ${source}`;
+  const key = ({ families, source }: InterfaceSettings) => `${[...families].sort((one, other) => one - other)} ${source}`;
   return key(left) === key(right);
 }
 

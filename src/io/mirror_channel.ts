@@ -41,6 +41,7 @@ export type MirroredDatapath = Pick<
   | 'startBulk'
   | 'bulkRunning'
   | 'bulkAnnounced'
+  | 'bulkNeeded'
   | 'setMirrorDictionary'
   | 'mirrorDictionary'
   | 'applyMirror'
@@ -75,7 +76,8 @@ export interface TakeOverRequest {
 export interface MirrorChannelEvents {
   /** The peer's hello was accepted, or its roles changed since. */
   peer: [peer: Hello];
-  'peer-gone': [reason: string];
+  /** `byPeer`: its kernel ended the connection, so its daemon has died or is stopping. */
+  'peer-gone': [reason: string, byPeer: boolean];
   'in-sync': [inSync: InSync];
   /** The peer asks us to take over; answer with answerTakeOver(). */
   'take-over': [request: TakeOverRequest];
@@ -103,6 +105,7 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
   #timer: { readonly at: number; readonly cancel: () => void } | null = null;
   #running = false;
   #blocked = false;
+  #closedByPeer = false;
   #lastToken = 0;
   #lastFaultLogAt = Number.NEGATIVE_INFINITY;
 
@@ -121,7 +124,10 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
         heard: () => this.#run({ type: 'heard' }),
         message: (message) => this.#run({ type: 'message', message }),
         fault: (fault) => this.#run({ type: 'fault', fault }),
-        closed: (reason) => this.#run({ type: 'closed', reason, chance: timers.chance() }),
+        closed: (reason, byPeer) => {
+          this.#closedByPeer = byPeer;
+          this.#run({ type: 'closed', reason, chance: timers.chance() });
+        },
         turnedAway: (fault) => this.#logFault(fault),
       },
     );
@@ -265,7 +271,7 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
         break;
       case 'peer-gone':
         log.warn({ reason: action.reason }, 'mirror channel lost');
-        this.emit('peer-gone', action.reason);
+        this.emit('peer-gone', action.reason, this.#closedByPeer);
         break;
       case 'in-sync':
         log.info(action.inSync, 'mirror in sync');
@@ -345,6 +351,8 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
       writable: !this.#blocked,
       groups: bulkRunning ? null : groups(),
     });
+    // Closes that the datapath had no room to keep: only another bulk makes the tables equal.
+    if (!bulkRunning && datapath.bulkNeeded()) this.#inputs.push({ type: 'resync' });
   }
 
   #written(buffer: Uint8Array): void {

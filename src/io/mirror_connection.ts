@@ -31,7 +31,8 @@ export interface ConnectionEvents {
   /** Views in the message hold until this returns. */
   message(message: Message): void;
   fault(fault: Fault): void;
-  closed(reason: string): void;
+  /** `byPeer`: its kernel said so (FIN, RST); neither silence nor an end of ours. */
+  closed(reason: string, byPeer: boolean): void;
   /** A connection that never became the peer's was turned away. */
   turnedAway(fault: Fault): void;
 }
@@ -104,7 +105,7 @@ export class MirrorConnection {
       stream.on('close', cancel);
       stream.end();
     }
-    this.#gone(reason);
+    this.#gone(reason, false);
   }
 
   /** Accepts nothing more. Resolves when the listening socket is closed. */
@@ -163,12 +164,14 @@ export class MirrorConnection {
 
   #adopt(stream: ByteStream): void {
     let reason = 'the peer closed the connection';
+    let byPeer = true;
     this.#stream = stream;
-    stream.on('error', (error) => {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
       reason = error.message;
+      byPeer = error.code === 'ECONNRESET' || error.code === 'EPIPE';
     });
     stream.on('close', () => {
-      if (stream === this.#stream) this.#gone(reason);
+      if (stream === this.#stream) this.#gone(reason, byPeer);
     });
   }
 
@@ -197,8 +200,8 @@ export class MirrorConnection {
     stream.destroy();
   }
 
-  #gone(reason: string): void {
+  #gone(reason: string, byPeer: boolean): void {
     this.#stream = null;
-    this.#events.closed(reason);
+    this.#events.closed(reason, byPeer);
   }
 }

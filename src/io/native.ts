@@ -1,17 +1,25 @@
 /**
  * Loads the native addon, once for the process. Nothing else names its file.
  *
- * The path is the same from src/io (tests run TypeScript directly) and from dist/io.
+ * It stands below the directory of package.json, wherever this file was compiled to: src/ (tests run TypeScript
+ * directly), dist/, or out/ (programs of the lab).
  */
 
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { NativeModule } from '../datapath.js';
 
-const addonPath = fileURLToPath(new URL('../../build/Release/tandem.node', import.meta.url));
+const addonPath = join(packageDirectory(fileURLToPath(import.meta.url)), 'build', 'Release', 'tandem.node');
 
 const classes = ['Datapath', 'SharedState', 'FrameSender', 'Ipv6AdvertSocket'] as const;
+
+/** The nearest directory above `path` that holds a package.json; the root of the file system if none does. */
+function packageDirectory(path: string): string {
+  const directory = dirname(path);
+  return existsSync(join(directory, 'package.json')) || directory === path ? directory : packageDirectory(directory);
+}
 
 /** A list of [snake_case name, sentence], no name twice: what counters are shown by. */
 function checkNames(list: unknown, what: string): void {

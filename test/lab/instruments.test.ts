@@ -81,8 +81,14 @@ labTest('a kernel that resets connections and answers ARP is caught', async (lab
 /** Linux as the load balancer: the virtual address on its interface, NAT both ways. */
 function startLinuxRouter(lab: Lab): void {
   const rules = `table ip nat {
-    chain in { type nat hook prerouting priority -100; ip daddr ${virtualAddress.ipv4} dnat to ${serverAddress.s1.ipv4}; }
-    chain out { type nat hook postrouting priority 100; oifname "server" masquerade; }
+    chain in {
+      type nat hook prerouting priority -100;
+      ip daddr ${virtualAddress.ipv4} dnat to ${serverAddress.s1.ipv4};
+    }
+    chain out {
+      type nat hook postrouting priority 100;
+      oifname "server" masquerade;
+    }
   }\n`;
   lab.run('a', 'sh', ['-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward']);
   lab.run('a', 'ip', ['address', 'add', `${virtualAddress.ipv4}/24`, 'dev', 'client']);

@@ -207,6 +207,7 @@ TEST(mirror_taken_while_workers_change_connections) {
   MirrorUnit standby(1024, 1, Role::kStandby);
   const ConnectionBooks books{&table, runtime.get(), &ports, &source};
 
+  CHECK(source.arm());
   std::atomic<size_t> running{kWorkers}, wakeups{0};
   std::vector<std::thread> threads;
   for (size_t worker = 0; worker < kWorkers; ++worker) {
@@ -242,7 +243,11 @@ TEST(mirror_taken_while_workers_change_connections) {
     standby.quiesce();
   };
   while (running > 0) {
-    if (source.arm()) std::this_thread::yield();
+    // Sleeps as the JavaScript thread does: until it is woken, if nothing is pending.
+    const size_t before = wakeups;
+    if (source.arm()) {
+      while (wakeups == before && running > 0) std::this_thread::yield();
+    }
     take();
   }
   for (std::thread& thread : threads) thread.join();

@@ -76,7 +76,15 @@ TEST(tcp_a_syn_changes_no_open_connection) {
     CHECK(!may_reopen(state));
   }
   CHECK(may_reopen(TcpState::kClosing));
-  CHECK(may_reopen(TcpState::kReset));
+}
+
+TEST(tcp_a_blind_rst_and_syn_cut_no_connection) {
+  CHECK(!may_reopen(after(kOpen, {{'c', kRst}})));
+  CHECK_EQ(after(kOpen, {{'c', kRst}, {'c', kSyn}, {'m', kAck}}), TcpState::kEstablished);
+}
+
+TEST(tcp_a_tuple_that_was_reset_is_opened_again_on_the_same_member) {
+  CHECK_EQ(after(kOpen, {{'c', kRst}, {'c', kSyn}, {'m', kSyn | kAck}, {'c', kAck}}), TcpState::kEstablished);
 }
 
 TEST(tcp_every_state_and_flag_leads_to_a_state) {

@@ -128,6 +128,11 @@ export class ModelDatapath implements MirroredDatapath {
     return this.#bulk !== null;
   }
 
+  /** The model keeps every close until it is taken. */
+  bulkNeeded(): boolean {
+    return false;
+  }
+
   bulkAnnounced(): number {
     return this.#announced;
   }

@@ -111,7 +111,8 @@ export class Life {
       this.balancer.setPeer(hello);
       this.balancer.tellConditions(() => true);
     });
-    this.channel.on('peer-gone', () => {
+    this.channel.on('peer-gone', (_, byPeer) => {
+      if (byPeer) this.balancer.peerClosed();
       this.balancer.setPeer(null);
       this.balancer.tellConditions(() => true);
     });
@@ -177,6 +178,7 @@ export class Life {
       termSeen: (group: string, term: number, peerActive: boolean) =>
         this.#toElections({ type: 'term-seen', group, term, peerActive }),
       takeOver: (group: string) => this.#toElections({ type: 'take-over', group }),
+      peerClosed: (group: string) => this.#toElections({ type: 'peer-closed', group }),
       release: (group: string) => this.#toElections({ type: 'release', group }),
       handOver: (group: string) =>
         new Promise<boolean>((resolve) => {
@@ -185,8 +187,9 @@ export class Life {
           this.#simulator.after(1_000, () => resolve(false));
         }),
     };
+    const clock = { now: () => new Date(this.#simulator.now), monotonicMs: () => this.#simulator.now };
     // Only what src/balancer/groups.ts calls.
-    return { failover, mirror: this.channel, log } as unknown as Ports;
+    return { failover, mirror: this.channel, log, clock } as unknown as Ports;
   }
 
   #world(unit: UnitName, config: Config, sendAdvert: SendAdvert): World {
@@ -223,6 +226,7 @@ export class Life {
       const { type: _, ...report } = message;
       this.balancer.onRole(report);
       this.channel.updateRoles();
+      this.balancer.tellConditions(() => true);
     } else if (message.type === 'peer-took-over') {
       for (const resolve of this.#handOvers.splice(0)) resolve(true);
     }

@@ -65,7 +65,7 @@ export class Simulator {
       this.now = next.at;
       next.run();
       check();
-      await null;
+      await Promise.resolve();
     }
     this.now = until;
   }

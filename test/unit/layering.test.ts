@@ -87,13 +87,30 @@ interface NativeLayer {
   readonly includes: readonly string[];
 }
 
-const tables = /^(conn_\w+|mirror\w*|policy\w*|scheduler\w*|maglev|snat_ports|tcp_state|runtime|shared_state)$/;
+const base = [
+  ...['clock', 'counters', 'frame', 'limits', 'mac_address', 'ring', 'system_error'],
+  ...['reserved_memory', 'spin_lock'],
+];
+const tables = [
+  ...['address_text', 'conn_table', 'connection_close', 'flow_index', 'id_registry', 'mirror', 'mirror_sink'],
+  ...[
+    'mirror_source',
+    'policy',
+    'policy_slot',
+    'runtime',
+    'scheduler',
+    'shared_state',
+    'slot_pool',
+    'snat_ports',
+    'tcp_state',
+  ],
+];
 const nativeLayers: readonly NativeLayer[] = [
-  { name: 'base', files: /^(clock|counters|frame|limits|ring|system_error|memory)$/, includes: [] },
+  { name: 'base', files: oneOf(base), includes: [] },
   { name: 'wire', files: /^wire\//, includes: [] },
   { name: 'device', files: /^device\//, includes: [] },
-  { name: 'table', files: tables, includes: ['wire'] },
-  { name: 'forward', files: /^(forward|answer)(_\w+)?$/, includes: ['table', 'wire'] },
+  { name: 'table', files: oneOf(tables), includes: ['wire'] },
+  { name: 'forward', files: oneOf(['answer', 'connect', 'forward', 'rewrite', 'sweep']), includes: ['table', 'wire'] },
   { name: 'worker', files: /^worker(_\w+)?$/, includes: ['forward', 'table', 'wire', 'device'] },
   { name: 'engine', files: /^(engine|replay)(_\w+)?$/, includes: ['worker', 'forward', 'table', 'wire', 'device'] },
   { name: 'addon', files: /^addon(_\w+)?$/, includes: ['engine', 'worker', 'forward', 'table', 'wire', 'device'] },
@@ -122,6 +139,10 @@ function nativeIncludeOffence(file: string, layer: NativeLayer, included: string
   if (below !== undefined && (below === layer || below.name === 'base' || layer.includes.includes(below.name)))
     return [];
   return [`${file} (${layer.name}) includes ${target} (${below?.name ?? 'no layer'})`];
+}
+
+function oneOf(stems: readonly string[]): RegExp {
+  return new RegExp(`^(${stems.join('|')})$`);
 }
 
 function nativeLayer(file: string): NativeLayer | undefined {

@@ -27,7 +27,12 @@ const chapters: readonly Chapter[] = [
   { mirror: 'async', fault: 'links' },
 ];
 
-process.exitCode = await main();
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(`scripts/demo: ${(error as Error).message}`);
+  process.exitCode = 1;
+}
 
 async function main(): Promise<number> {
   const options = readOptions();
@@ -52,7 +57,8 @@ async function main(): Promise<number> {
       'demo',
       options.runs === 1 ? name : `${name}-${Math.floor(index / options.chapters.length) + 1}`,
     );
-    const label = `[${index + 1}/${plays.length}] mirroring ${chapter.mirror}, ${chapter.fault === 'kill' ? 'unit killed' : 'links cut'}`;
+    const faultText = chapter.fault === 'kill' ? 'unit killed' : 'links cut';
+    const label = `[${index + 1}/${plays.length}] mirroring ${chapter.mirror}, ${faultText}`;
     const progress = (what: string) => console.log(`${label}: ${what}`);
     const result = await playInLab(chapter, directory, progress, options.keep && index === plays.length - 1);
     writeFileSync(join(directory, 'timeline.svg'), timeline(result));
@@ -92,10 +98,10 @@ function report(results: readonly RunResult[], failures: readonly string[], opti
   for (const failure of failures) console.log(`FAILED  ${failure}`);
   if (failures.length === 0)
     console.log('As it must be: without mirroring the connection hangs, with it the connection goes on.');
-  if (options.keep)
-    console.log(
-      `\nThe lab is up. Enter a host:  ip netns exec tdm-${labId('demo')}-client bash\nTake it down:  scripts/lab down demo`,
-    );
+  if (options.keep) {
+    console.log(`\nThe lab is up. Enter a host:  ip netns exec tdm-${labId('demo')}-client bash`);
+    console.log('Take it down:                 scripts/lab down demo');
+  }
   const runs = results.map(({ streams: _streams, faultAtMs: _faultAtMs, ...rest }) => rest);
   const summary = JSON.stringify({ runs, failures });
   mkdirSync(join(repositoryRoot, 'out', 'demo'), { recursive: true });

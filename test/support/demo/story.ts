@@ -93,6 +93,7 @@ export async function play(lab: Lab, options: PlayOptions): Promise<RunResult> {
   const newUnit = await activeUnit(pair, options.fault);
   const [echoReport, downloadReport, httpReport] = await Promise.all([echo.stop(), download.stop(), http.stop()]);
   const captureReport = await capture.stop();
+  await keepCounters(lab, pair, options.fault);
   const result: RunResult = {
     mirror: options.mirror,
     fault: options.fault,
@@ -125,6 +126,13 @@ function strike(lab: Lab, pair: Pair, fault: Fault): number {
 async function heldConnections(pair: Pair): Promise<Pick<RunResult, 'mirroredConnections' | 'activeConnections'>> {
   const [a, b] = await Promise.all([pair.a.status(), pair.b.status()]);
   return { activeConnections: a.table.used, mirroredConnections: b.table.used };
+}
+
+/** Beside the logs, for whoever wonders where a packet went. */
+async function keepCounters(lab: Lab, pair: Pair, fault: Fault): Promise<void> {
+  for (const unit of fault === 'kill' ? [pair.b] : [pair.a, pair.b]) {
+    writeFileSync(join(lab.directory, `${unit.name}-counters.txt`), await unit.tandem('show', 'counters'));
+  }
 }
 
 /** A unit that was killed has no say; one whose links were cut must say that it is not active. */

@@ -7,34 +7,29 @@ import { bucketMs, type StreamReport } from '../traffic/record.js';
 import type { RunResult } from './story.js';
 
 const width = 960;
-const margin = { left: 84, right: 16, top: 44 } as const;
+const margin = { left: 84, right: 16, top: 58 } as const;
 const panelHeight = 120;
 const panelGap = 46;
 const plotWidth = width - margin.left - margin.right;
 
 export function timeline(run: RunResult): string {
   const { echo, download } = run.streams;
-  const seconds = Math.max(echo.buckets.length, download.buckets.length) * (bucketMs / 1000);
-  const untilS = Math.max(1, Math.ceil(Math.max(seconds, (run.faultAtMs - echo.originMs) / 1000 + 5)));
   const faultS = (run.faultAtMs - echo.originMs) / 1000;
-  const height = margin.top + 2 * panelHeight + panelGap + 44;
+  const receivedS = Math.max(echo.buckets.length, download.buckets.length) * (bucketMs / 1000);
+  const untilS = Math.max(1, Math.ceil(Math.max(receivedS, faultS + 5)));
   const x = (atS: number) => margin.left + (atS / untilS) * plotWidth;
-  const second = margin.top + panelHeight + panelGap;
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" aria-label="${title(run)}">
-<style>
-  text { font: 13px system-ui, sans-serif; fill: #7a7f87; }
-  .title { font-size: 15px; font-weight: 600; }
-  .axis { stroke: #8b9098; stroke-width: 1; fill: none; }
-  .grid { stroke: #8b9098; stroke-opacity: 0.25; stroke-width: 1; }
-  .echo { fill: #2a86d1; } .download { fill: #2f9e6b; }
-  .fault { stroke: #d9483b; stroke-width: 1.5; } .faultText { fill: #d9483b; }
-</style>
-<text class="title" x="${margin.left}" y="20">${title(run)}</text>
-${panel('echo', `echo stream: ${outcomeText(run.stream, run.gapMs)}`, echo, margin.top, x)}
+  const first = margin.top;
+  const second = first + panelHeight + panelGap;
+  const bottom = second + panelHeight;
+  const size = `viewBox="0 0 ${width} ${bottom + 44}"`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" ${size} role="img" aria-label="${title(run)}">
+${style}
+${text(margin.left, 18, title(run), 'class="title"')}
+${panel('echo', `echo stream: ${outcomeText(run.stream, run.gapMs)}`, echo, first, x)}
 ${panel('download', `download: ${outcomeText(run.download, run.downloadGapMs)}`, download, second, x)}
-${timeAxis(untilS, second + panelHeight, x)}
-<line class="fault" x1="${x(faultS).toFixed(1)}" x2="${x(faultS).toFixed(1)}" y1="${margin.top - 8}" y2="${second + panelHeight}"/>
-<text class="faultText" x="${(x(faultS) + 5).toFixed(1)}" y="${margin.top + 4}">${faultText(run)}</text>
+${timeAxis(untilS, bottom, x)}
+${line('fault', x(faultS), first - 8, x(faultS), bottom)}
+${text(x(faultS), first - 13, faultText(run), 'class="faultText" text-anchor="middle"')}
 </svg>
 `;
 }
@@ -51,26 +46,49 @@ function panel(kind: string, label: string, report: StreamReport, top: number, x
       const high = (Math.min(octets, most) / most) * panelHeight;
       return `M${left.toFixed(1)} ${bottom}v${(-high).toFixed(1)}h${barWidth.toFixed(1)}v${high.toFixed(1)}z`;
     });
-  const marks = [0, 0.5, 1].map((part) => {
+  const marks = [0, 0.5, 1].flatMap((part) => {
     const y = bottom - part * panelHeight;
-    return `<line class="grid" x1="${margin.left}" x2="${width - margin.right}" y1="${y}" y2="${y}"/>
-<text x="${margin.left - 8}" y="${y + 4}" text-anchor="end">${octetText(part * most)}</text>`;
+    const value = text(margin.left - 8, y + 4, octetText(part * most), 'text-anchor="end"');
+    return [line('grid', margin.left, y, width - margin.right, y), value];
   });
-  return `<text x="${width - margin.right}" y="${top - 10}" text-anchor="end">${label}</text>
-${marks.join('\n')}
-<path class="${kind}" d="${bars.join('')}"/>
-<line class="axis" x1="${margin.left}" x2="${margin.left}" y1="${top}" y2="${bottom}"/>
-<text transform="translate(14 ${top + panelHeight / 2}) rotate(-90)" text-anchor="middle">bytes per ${bucketMs} ms</text>`;
+  const upright = `text-anchor="middle" transform="rotate(-90 14 ${top + panelHeight / 2})"`;
+  return [
+    text(width - margin.right, top - 10, label, 'text-anchor="end"'),
+    ...marks,
+    `<path class="${kind}" d="${bars.join('')}"/>`,
+    line('axis', margin.left, top, margin.left, bottom),
+    text(14, top + panelHeight / 2, `bytes per ${bucketMs} ms`, upright),
+  ].join('\n');
 }
 
 function timeAxis(untilS: number, y: number, x: (atS: number) => number): string {
-  const ticks = Array.from({ length: untilS + 1 }, (_, second) => {
-    const at = x(second).toFixed(1);
-    return `<line class="axis" x1="${at}" x2="${at}" y1="${y}" y2="${y + 5}"/><text x="${at}" y="${y + 19}" text-anchor="middle">${second}</text>`;
-  });
-  return `<line class="axis" x1="${margin.left}" x2="${width - margin.right}" y1="${y}" y2="${y}"/>
-${ticks.join('\n')}
-<text x="${margin.left + plotWidth / 2}" y="${y + 37}" text-anchor="middle">seconds (bursts beyond the scale are cut off)</text>`;
+  const ticks = Array.from({ length: untilS + 1 }, (_, second) => [
+    line('axis', x(second), y, x(second), y + 5),
+    text(x(second), y + 19, String(second), 'text-anchor="middle"'),
+  ]);
+  const unit = 'seconds (bursts beyond the scale are cut off)';
+  return [
+    line('axis', margin.left, y, width - margin.right, y),
+    ...ticks.flat(),
+    text(margin.left + plotWidth / 2, y + 37, unit, 'text-anchor="middle"'),
+  ].join('\n');
+}
+
+const style = `<style>
+  text { font: 13px system-ui, sans-serif; fill: #7a7f87; }
+  .title { font-size: 15px; font-weight: 600; }
+  .axis { stroke: #8b9098; stroke-width: 1; }
+  .grid { stroke: #8b9098; stroke-opacity: 0.25; stroke-width: 1; }
+  .echo { fill: #2a86d1; } .download { fill: #2f9e6b; }
+  .fault { stroke: #d9483b; stroke-width: 1.5; } .faultText { fill: #d9483b; }
+</style>`;
+
+function line(kind: string, x1: number, y1: number, x2: number, y2: number): string {
+  return `<line class="${kind}" x1="${x1.toFixed(1)}" y1="${y1}" x2="${x2.toFixed(1)}" y2="${y2}"/>`;
+}
+
+function text(x: number, y: number, content: string, attributes: string): string {
+  return `<text x="${x.toFixed(1)}" y="${y}" ${attributes}>${content}</text>`;
 }
 
 function title(run: RunResult): string {

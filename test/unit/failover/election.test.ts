@@ -244,6 +244,18 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
       term: TERM + 1,
       actions: [activate('take_over_requested'), advertise, announce],
     },
+    {
+      name: 'the peer ended the mirror channel: one silent interval and the skew are enough',
+      state: { ...backup, activeDownAt: now + 3_000 },
+      input: { type: 'peer-closed' },
+      next: { ...backup, activeDownAt: now + 1_000 + SKEW },
+    },
+    {
+      name: 'the peer ended the mirror channel, but the timer runs out sooner: it is not put off',
+      state: backup,
+      input: { type: 'peer-closed' },
+      next: backup,
+    },
     { name: 'a higher term is remembered', state: backup, input: termSeen(9, true), next: backup, term: 9 },
     { name: 'a lower term is not', state: backup, input: termSeen(3, true), next: backup },
     {

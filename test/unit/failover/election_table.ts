@@ -39,7 +39,11 @@ export const active: Extract<State, { name: 'active' }> = {
   announceAgainAt: now,
   contestedAt: null,
 };
-export const handingOver: State = { name: 'handing-over', until: now + 1_000, peerSeen: false };
+export const handingOver: Extract<State, { name: 'handing-over' }> = {
+  name: 'handing-over',
+  until: now + 1_000,
+  peerSeen: false,
+};
 /** A backup that begins to wait at `now`. */
 export const freshBackup: Backup = { ...backup, activeDownAt: now + 3_000 + SKEW };
 
@@ -60,7 +64,7 @@ export const activate = (reason: RoleReason, term = TERM + 1): Action => ({
   leaseMs: 3_000,
   reason,
 });
-export const freshActive: State = {
+export const freshActive: Extract<State, { name: 'active' }> = {
   name: 'active',
   advertAt: now + 1_000,
   leaseUntil: now + 3_000,
