@@ -277,7 +277,11 @@ void MirrorSink::Impl::apply_state(const NewConnection& fresh, const Parsed& par
       known = table->find(from_server, table->hash(from_server)).connection;
       if (known == nullptr) continue;
     }
-    if (!is_newer(fresh, *known)) break;
+    if (!is_newer(fresh, *known)) {
+      // It tells nothing new, but the peer has the connection: a bulk's end must not take it for gone.
+      if (is_same(fresh, *known)) known->generation = fresh.generation;
+      break;
+    }
     if (is_same(fresh, *known)) {
       if (!update(*known, fresh, now)) continue;
       ++applied->applied;

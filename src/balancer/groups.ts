@@ -16,7 +16,7 @@ interface Group {
   config: TrafficGroupConfig;
   report: RoleReport | null;
   transitionCount: number;
-  /** The peer's bulks completed here when the unit last fell out of step (a lost lease, a lost link); null: it did not. */
+  /** The peer's bulks completed here when the unit last fell out of step; null: it did not. */
   bulksAtLoss: number | null;
   /** Newest first. */
   transitions: { readonly at: string; readonly role: RoleName; readonly reason: string }[];

@@ -128,8 +128,8 @@ function openInterface(settings: InterfaceSettings): FailoverInterface {
 }
 
 function isSame(left: InterfaceSettings, right: InterfaceSettings): boolean {
-  const key = ({ families, source }: InterfaceSettings) => `${[...families].sort((one, other) => one - other)} ${source}`;
-  return key(left) === key(right);
+  const sameFamilies = ([4, 6] as const).every((family) => left.families.has(family) === right.families.has(family));
+  return left.source === right.source && sameFamilies;
 }
 
 function pollCarriers(): void {

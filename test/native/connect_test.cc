@@ -87,7 +87,8 @@ TEST(a_syn_on_a_closing_connection_opens_it_anew) {
   Unit unit;
   REQUIRE(unit.ready);
   unit.forward(client_tcp(kSyn), kClientDevice);
-  unit.only()->control = static_cast<uint32_t>(TcpState::kClosing);
+  std::atomic<uint32_t>& control = unit.only()->control;
+  control = (control & ~Control::kStateMask) | static_cast<uint32_t>(TcpState::kClosing);
   const uint16_t incarnation = unit.only()->incarnation;
   CHECK_EQ(unit.forward(client_tcp(kSyn), kClientDevice).verdict.kind, kForward);
   CHECK_EQ(unit.count(Count::kReopened), 1u);

@@ -258,6 +258,19 @@ TEST(mirror_an_older_record_changes_nothing) {
   CHECK_EQ(pair.standby.find(numbered(1))->state(), TcpState::kFinServer);
 }
 
+TEST(mirror_a_connection_announced_by_an_older_record_is_not_taken_for_gone) {
+  Pair pair;
+  Connection* connection = pair.active.open(numbered(1));
+  REQUIRE(connection != nullptr);
+  pair.active.mark(*connection);
+  const std::vector<uint8_t> first = pair.active.take();
+  pair.active.set_state(*connection, TcpState::kFinServer);
+  CHECK_EQ(pair.standby.apply(pair.active.take(), 1).applied, 1u);
+  CHECK_EQ(pair.standby.apply(first, 2).stale, 1u);
+  CHECK_EQ(pair.standby.drop_unannounced(2), 0u);
+  CHECK_EQ(pair.standby.drop_unannounced(3), 1u);
+}
+
 TEST(mirror_a_later_term_beats_any_sequence) {
   Pair pair;
   Connection* connection = announced(pair.active, 1);

@@ -43,9 +43,9 @@ export interface RunResult extends Chapter {
   readonly requests: RequestOutcomes;
   /** From the fault to the first announcement by the new unit; null: none was seen. */
   readonly takeoverMs: number | null;
-  /** Connections that the new unit held from its peer when the fault came. */
-  readonly mirroredConnections: number;
+  /** A second before the fault: connections of the active unit, and how many of these its peer held. */
   readonly activeConnections: number;
+  readonly mirroredConnections: number;
   /** Who is active at the end. */
   readonly newUnit: 'a' | 'b' | null;
   /** What a unit's kernel said that it must not say. */
@@ -122,10 +122,13 @@ function strike(lab: Lab, pair: Pair, fault: Fault): number {
   return at;
 }
 
-/** How many connections each unit holds now. */
+/** How many connections a holds now, and how many of these b holds a moment later. */
 async function heldConnections(pair: Pair): Promise<Pick<RunResult, 'mirroredConnections' | 'activeConnections'>> {
-  const [a, b] = await Promise.all([pair.a.status(), pair.b.status()]);
-  return { activeConnections: a.table.used, mirroredConnections: b.table.used };
+  const active = await pair.a.show('connections');
+  const standby = await pair.b.show('connections');
+  const held = new Set(standby.rows.map((row) => `${row.client} ${row.virtual}`));
+  const mirrored = active.rows.filter((row) => held.has(`${row.client} ${row.virtual}`));
+  return { activeConnections: active.rows.length, mirroredConnections: mirrored.length };
 }
 
 /** Beside the logs, for whoever wonders where a packet went. */
