@@ -3,9 +3,8 @@
 // worker's loop and the boundary to JavaScript read the clock.
 #pragma once
 
-#include <ctime>
-
 #include <cstdint>
+#include <ctime>
 
 namespace tandem {
 

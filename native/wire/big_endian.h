@@ -34,9 +34,7 @@ class BigEndian {
  private:
   using Bytes = std::array<unsigned char, sizeof(T)>;
 
-  static constexpr T swapped(T value) {
-    return std::endian::native == std::endian::little ? byte_swap(value) : value;
-  }
+  static constexpr T swapped(T value) { return std::endian::native == std::endian::little ? byte_swap(value) : value; }
 
   Bytes bytes_;
 };

@@ -52,6 +52,8 @@ export type State =
       readonly peerResigned: boolean;
       /** From when lesser adverts are ignored; null while none was heard that we would preempt. */
       readonly preemptAt: Millis | null;
+      /** Outranked just now: known connections are forwarded from the own MAC until then. */
+      readonly forwardsUntil: Millis | null;
     }
   | {
       readonly name: 'active';
@@ -92,7 +94,7 @@ export function deadline({ state }: Election): Millis | null {
     case 'initialize':
       return null;
     case 'backup':
-      return state.activeDownAt;
+      return Math.min(state.activeDownAt, state.forwardsUntil ?? Number.POSITIVE_INFINITY);
     case 'active':
       return state.advertAt;
     case 'handing-over':
@@ -193,7 +195,7 @@ function onTimeout(router: GroupRouter, election: Election, now: Millis): Step {
     case 'initialize':
       return stay(election);
     case 'backup':
-      if (now < state.activeDownAt) return stay(election);
+      if (now < state.activeDownAt) return stopForwarding(election, state, now);
       return becomeActive(router, election, now, state.peerResigned ? 'peer_resigned' : 'peer_silent');
     case 'active': {
       if (now < state.advertAt) return stay(election);
@@ -217,6 +219,15 @@ function onTimeout(router: GroupRouter, election: Election, now: Millis): Step {
         actions: [standby(term, 'handed_over')],
       };
   }
+}
+
+/** The second after it was outranked is over. */
+function stopForwarding(election: Election, state: Extract<State, { name: 'backup' }>, now: Millis): Step {
+  if (state.forwardsUntil === null || now < state.forwardsUntil) return stay(election);
+  return {
+    election: { ...election, state: { ...state, forwardsUntil: null } },
+    actions: [standby(election.term, 'handed_over')],
+  };
 }
 
 function onAdvert(
@@ -251,7 +262,8 @@ function backupHears(
     const skewed = now + skewTime(router, election.condition, state.activeAdvertIntervalMs);
     return { ...state, activeDownAt: Math.min(state.activeDownAt, skewed), peerResigned: true };
   }
-  const followed = backup(router, election, advert.advertIntervalMs, now);
+  const { forwardsUntil } = state;
+  const followed = { ...backup(router, election, advert.advertIntervalMs, now), forwardsUntil };
   const { preempt, preemptDelayMs } = router;
   const preempts = preempt && election.condition.inSync;
   // "... if Preempt_Mode is False, or if the Priority in the ADVERTISEMENT is greater than or equal to the
@@ -274,9 +286,11 @@ function activeHears(
   // "If the Priority in the ADVERTISEMENT is 0, then: Send an ADVERTISEMENT"
   if (advert.priority === 0) return { election, actions: [advertise(router, condition)] };
   if (outranks(advert, router, condition)) {
+    // The peer's announcements are on their way: what still comes here is forwarded, as in a hand-over.
+    const waiting = { ...backup(router, election, advert.advertIntervalMs, now), forwardsUntil: now + HAND_OVER_MS };
     return {
-      election: { ...election, state: backup(router, election, advert.advertIntervalMs, now) },
-      actions: [standby(term, 'outranked')],
+      election: { ...election, state: waiting },
+      actions: [{ type: 'set-role', role: 'handing-over', term, leaseMs: HAND_OVER_MS, reason: 'outranked' }],
     };
   }
   // "Discard ADVERTISEMENT. Send an ADVERTISEMENT immediately to assert the state {Active}". The peer has
@@ -415,6 +429,7 @@ function backup(router: GroupRouter, election: Election, activeAdvertIntervalMs:
     activeAdvertIntervalMs,
     peerResigned: false,
     preemptAt: null,
+    forwardsUntil: null,
   } as const;
 }
 

@@ -23,7 +23,7 @@ const chapters: readonly (Chapter & { readonly name: string })[] = [
 
 for (const chapter of chapters) {
   labTest(chapter.name, async (lab) => {
-    const run = await play(lab, { ...chapter, progress: () => undefined });
+    const run = await play(lab, { ...chapter, progress: () => undefined, keep: false });
     expect(faults(run)).toEqual([]);
   });
 }

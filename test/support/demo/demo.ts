@@ -27,11 +27,16 @@ const chapters: readonly Chapter[] = [
   { mirror: 'async', fault: 'links' },
 ];
 
-try {
-  process.exitCode = await main();
-} catch (error) {
-  console.error(`scripts/demo: ${(error as Error).message}`);
-  process.exitCode = 1;
+// Servers that are kept must not hold this process.
+process.exit(await mainOrMessage());
+
+async function mainOrMessage(): Promise<number> {
+  try {
+    return await main();
+  } catch (error) {
+    console.error(`scripts/demo: ${(error as Error).message}`);
+    return 1;
+  }
 }
 
 async function main(): Promise<number> {
@@ -80,7 +85,7 @@ async function playInLab(
   progress('making the lab');
   const lab = Lab.up('demo', directory);
   try {
-    return await play(lab, { ...chapter, progress });
+    return await play(lab, { ...chapter, progress, keep });
   } finally {
     if (keep) lab.release();
     else lab.down();

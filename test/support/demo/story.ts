@@ -66,12 +66,14 @@ const heldForMs = beforeFaultMs + 2_500;
 
 export interface PlayOptions extends Chapter {
   readonly progress: (what: string) => void;
+  /** The servers go on when this process ends. */
+  readonly keep: boolean;
 }
 
 /** Leaves everything running. Writes `result.json` among the lab's logs. */
 export async function play(lab: Lab, options: PlayOptions): Promise<RunResult> {
   options.progress('starting servers and both units');
-  await startServers(lab);
+  await startServers(lab, options.keep ? 'stay' : 'we end');
   const pair = await startPair(lab, { mirror: options.mirror });
 
   options.progress('opening connections through unit a');

@@ -4,8 +4,8 @@ import { spawnSync } from 'node:child_process';
 
 import { isAlive, readJournal } from './journal.js';
 import { Lab, labId, whyNoLab } from './lab.js';
-import { TrafficProgram } from './program.js';
-import { type HostName, hostNames, serverNames, virtualAddress } from './topology.js';
+import { type HostName, hostNames, virtualAddress } from './topology.js';
+import { startServers } from './traffic.js';
 import { startPair } from './unit.js';
 
 const usage = `usage: scripts/lab up                      make the lab, start three servers and both units
@@ -40,7 +40,7 @@ async function act(): Promise<number> {
 
 async function up(): Promise<number> {
   const lab = Lab.up('lab');
-  await Promise.all(serverNames.map((name) => TrafficProgram.start(lab, name, 'servers', name, 'stay')));
+  await startServers(lab, 'stay');
   const pair = await startPair(lab, { mirror: 'async' });
   lab.release();
   console.log(`Unit a is active, unit b stands by; config and logs in ${lab.directory}.

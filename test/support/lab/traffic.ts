@@ -13,9 +13,9 @@ import { port, serverNames, virtualAddress } from './topology.js';
 
 export type RunningEcho = TrafficProgram<StreamReport>;
 
-/** All three servers, all services. */
-export async function startServers(lab: Lab): Promise<void> {
-  await Promise.all(serverNames.map((name) => TrafficProgram.start(lab, name, 'servers', name)));
+/** All three servers, all services. They end with this process, unless they are to `stay`. */
+export async function startServers(lab: Lab, until: 'we end' | 'stay' = 'we end'): Promise<void> {
+  await Promise.all(serverNames.map((name) => TrafficProgram.start(lab, name, 'servers', name, until)));
 }
 
 /** One connection at 1 kHz, open when this resolves. */

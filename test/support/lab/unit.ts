@@ -5,7 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
-import type { ConnectionsPage, FailoverStatus, MirrorStatus, Status } from '../../../src/api.js';
+import type { ConnectionsPage, CountersStatus, FailoverStatus, MirrorStatus, Status } from '../../../src/api.js';
 import { monotonicMs, pause } from '../traffic/time.js';
 import type { Lab } from './lab.js';
 import { processesInside } from './namespaces.js';
@@ -20,6 +20,7 @@ const pollMs = 100;
 /** The words of `tandem show ... --json`, and what they print. */
 interface Shown {
   readonly connections: ConnectionsPage;
+  readonly counters: CountersStatus;
   readonly failover: FailoverStatus;
   readonly mirror: MirrorStatus;
 }

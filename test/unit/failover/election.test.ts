@@ -21,6 +21,7 @@ import {
   standby,
   TERM,
   termSeen,
+  yieldForASecond,
 } from './election_table.js';
 
 const rows: Readonly<Record<string, readonly Row[]>> = {
@@ -112,6 +113,20 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
       next: { ...freshActive, advertAt: now + 1_500, leaseUntil: now + 3_500, announceAgainAt: now + 500 },
       term: TERM + 1,
       actions: [activate('peer_silent'), advertise, announce],
+    },
+    {
+      name: 'outranked a second ago, it stops forwarding and waits on',
+      state: { ...freshBackup, forwardsUntil: now + 1_000 },
+      input: { type: 'timeout' },
+      at: now + 1_000,
+      next: freshBackup,
+      actions: [standby('handed_over')],
+    },
+    {
+      name: 'outranked just now, it forwards on while the peer adverts',
+      state: { ...backup, forwardsUntil: now + 400 },
+      input: advert(150),
+      next: { ...freshBackup, forwardsUntil: now + 400 },
     },
     { name: 'an early timeout is ignored', state: backup, input: { type: 'timeout' }, next: backup },
     {
@@ -307,15 +322,15 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
       name: 'yields to a higher priority',
       state: active,
       input: advert(101),
-      next: freshBackup,
-      actions: [standby('outranked')],
+      next: { ...freshBackup, forwardsUntil: now + 1_000 },
+      actions: [yieldForASecond],
     },
     {
       name: 'between equals yields if its address is the lesser',
       state: active,
       input: advert(100),
-      next: freshBackup,
-      actions: [standby('outranked')],
+      next: { ...freshBackup, forwardsUntil: now + 1_000 },
+      actions: [yieldForASecond],
     },
     {
       name: 'between equals stays if its address is the greater',
@@ -351,8 +366,8 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
       condition: { demotion: 20 },
       state: active,
       input: advert(90),
-      next: { ...freshBackup, activeDownAt: now + 3_000 + (176 / 256) * 1_000 },
-      actions: [standby('outranked')],
+      next: { ...freshBackup, activeDownAt: now + 3_000 + (176 / 256) * 1_000, forwardsUntil: now + 1_000 },
+      actions: [yieldForASecond],
     },
     {
       name: 'shutdown resigns before it stops forwarding',

@@ -31,6 +31,7 @@ export const backup: Backup = {
   activeAdvertIntervalMs: 1_000,
   peerResigned: false,
   preemptAt: null,
+  forwardsUntil: null,
 };
 export const active: Extract<State, { name: 'active' }> = {
   name: 'active',
@@ -57,6 +58,14 @@ export const standby = (reason: RoleReason, term = TERM): Action => ({
   leaseMs: 0,
   reason,
 });
+/** Outranked: known connections are forwarded for a second more. */
+export const yieldForASecond: Action = {
+  type: 'set-role',
+  role: 'handing-over',
+  term: TERM,
+  leaseMs: 1_000,
+  reason: 'outranked',
+};
 export const activate = (reason: RoleReason, term = TERM + 1): Action => ({
   type: 'set-role',
   role: 'active',

@@ -37,7 +37,7 @@ describe('election', () => {
     expect([pair.a.serves, pair.b.serves]).toEqual(['active', 'active']);
     pair.cut.clear();
     pair.run(200);
-    expect([pair.a.serves, pair.b.serves]).toEqual(['standby', 'active']);
+    expect([pair.a.serves, pair.b.serves]).toEqual(['handing-over', 'active']);
     pair.bothMs = 0;
     pair.neitherMs = 0;
     pair.run(5_000);
@@ -124,7 +124,7 @@ describe('a process that was stopped and continued', () => {
     expect(pair.a.groups.counts.leases_lost).toBe(1);
     expect(pair.bothMs).toBe(0);
     pair.a.condition();
-    pair.run(1_000);
+    pair.run(2_000);
     expect([pair.a.serves, pair.b.serves]).toEqual(['active', 'standby']);
   });
 
@@ -165,8 +165,11 @@ describe('preemption', () => {
     expect(pair.b.serves).toBe('active');
     pair.a.condition();
     pair.run(500);
-    expect([pair.a.serves, pair.b.serves]).toEqual(['active', 'standby']);
+    // What was on its way to the old unit is forwarded, for a second.
+    expect([pair.a.serves, pair.b.serves]).toEqual(['active', 'handing-over']);
     expect(pair.b.lastReason).toBe('outranked');
+    pair.run(1_000);
+    expect(pair.b.serves).toBe('standby');
     expect(pair.bothMs).toBe(0);
   });
 
@@ -239,7 +242,7 @@ describe('links', () => {
     const higher = pair.b.term;
     pair.cut.clear();
     pair.run(200);
-    expect([pair.a.serves, pair.b.serves]).toEqual(['active', 'standby']);
+    expect([pair.a.serves, pair.b.serves]).toEqual(['active', 'handing-over']);
     expect(pair.a.frames).toBeGreaterThan(framesBefore);
     pair.a.tellIt({ type: 'term-seen', group: 'main', term: higher, peerActive: false });
     expect(pair.a.term).toBe(higher + 1);
@@ -264,7 +267,7 @@ describe('hand-over on purpose', () => {
     pair.run(30_000);
     expect([pair.a.serves, pair.b.serves]).toEqual(['standby', 'active']);
     pair.a.tellIt({ type: 'release', group: 'main' });
-    pair.run(1_000);
+    pair.run(2_000);
     expect([pair.a.serves, pair.b.serves]).toEqual(['active', 'standby']);
     expect(pair.bothMs).toBe(0);
   });
