@@ -115,7 +115,17 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   );
   monitors.start(config.pools);
   balancer.start();
-  datapath.start();
+  const started = datapath.start();
+  log.info(
+    { devices: started.devices, workers: started.workers },
+    `frames go through ${started.devices.map(({ device, mode, reason }) => `${device}: ${mode} (${reason})`).join('; ')}`,
+  );
+  if (started.workers < config.datapath.workers) {
+    log.warn(
+      { wanted: config.datapath.workers, workers: started.workers },
+      `only ${started.workers} of ${config.datapath.workers} workers run: XDP gives each a receive queue of every interface`,
+    );
+  }
   mirror.start();
   failover.start();
   const api = await startApiServer({
@@ -163,7 +173,8 @@ async function checkLinksOrThrow(config: Config, unit: UnitName): Promise<LinkFa
 
 function datapathOptions(config: Config, unit: UnitName, sharedState: SharedStateHandle) {
   return {
-    kind: 'packet' as const,
+    kind: config.datapath.device,
+    wait: config.datapath.wait,
     devices: unitDevices(config, unit),
     workers: config.datapath.workers,
     connections: config.datapath.connections,
