@@ -133,7 +133,7 @@ SystemError EngineDevices::open_xdp(const Options& options) {
     SystemError error = open_memory(options, workers, XdpSocket::Copy::kAlways);
     if (error.failed()) return error;
     for (const auto& xdp : xdp_) {
-      if (refused.failed()) xdp->reason += ", copying (no zero copy: " + refused.code + ")";
+      if (refused.failed()) xdp->reason += ", no zero copy: " + refused.code;
     }
   }
   for (size_t device = 0; device < xdp_.size(); device++) {

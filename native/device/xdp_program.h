@@ -57,6 +57,8 @@ class XdpProgram {
   // Frames of this queue go to this socket from now on.
   SystemError set_socket(uint32_t queue, int socket);
   void close();
+  // The loaded program's, to try it on frames.
+  int descriptor() const { return program_; }
 
   // Each makes its argument the whole set. What is new is added before what is gone is removed.
   SystemError set_virtual_macs(const std::set<VirtualMac>& wanted);
