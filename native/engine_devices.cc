@@ -208,7 +208,7 @@ SystemError EngineDevices::open_sockets(const Options& options, size_t workers, 
       sockets += (std::min(xdp->settings.queues(), XdpProgram::kQueuesMax) + workers - 1 - worker) / workers;
     }
     auto memory = std::make_shared<XdpMemory>();
-    const size_t chunks = sockets * (depth.receive + depth.transmit) + kBurst;
+    const size_t chunks = sockets * (depth.receive + depth.transmit);
     if (SystemError error = memory->reserve(chunks, XdpMemory::chunk_for(frame_bytes)); error.failed()) return error;
 
     by_worker_.emplace_back();

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include <cerrno>
 
@@ -13,13 +14,18 @@ namespace {
 
 constexpr size_t kHugePage = 2 * 1024 * 1024;
 
+// What an earlier socket had locked is given back some time after it was closed.
+constexpr int kTriesMax = 30;
+constexpr timespec kPause = {0, 10'000'000};
+
 // Pinned memory counts against RLIMIT_MEMLOCK of the user unless the process has CAP_IPC_LOCK. The soft limit may be
-// raised by anybody.
-void raise_locked_memory() {
+// raised by anybody. Returns the bytes that may be locked.
+size_t raise_locked_memory() {
   rlimit limit{};
-  if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return;
+  if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return 0;
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_MEMLOCK, &limit);
+  return limit.rlim_max;
 }
 
 }  // namespace
@@ -43,12 +49,17 @@ SystemError XdpMemory::reserve(size_t chunks, size_t chunk_bytes) {
 }
 
 SystemError XdpMemory::register_with(int socket) const {
-  raise_locked_memory();
+  const size_t lockable = raise_locked_memory();
   xdp_umem_reg request{};
   request.addr = reinterpret_cast<uintptr_t>(start_);
   request.len = bytes();
   request.chunk_size = static_cast<uint32_t>(chunk_bytes_);
-  if (setsockopt(socket, SOL_XDP, XDP_UMEM_REG, &request, sizeof request) == 0) return {};
+  for (int tries = 1;; tries++) {
+    if (setsockopt(socket, SOL_XDP, XDP_UMEM_REG, &request, sizeof request) == 0) return {};
+    if (errno != ENOBUFS || bytes() > lockable || tries == kTriesMax) break;
+    nanosleep(&kPause, nullptr);
+    errno = ENOBUFS;
+  }
   const std::string what = "locking " + std::to_string(bytes() >> 10) + " KiB for AF_XDP frames";
   if (errno == ENOBUFS || errno == ENOMEM) {
     return system_error(what, "raise the limit of locked memory (LimitMEMLOCK=64M in a systemd unit, or ulimit -l)");

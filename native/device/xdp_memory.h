@@ -4,7 +4,7 @@
 //   chunk  | headroom of XDP, 256 octets | frame as received | at least kFrameTailroom |
 //
 // A frame received by one device is sent by another out of the same chunk. There are as many chunks as all sockets may
-// have lent and in transmission at once, so no device starves another. One thread.
+// have lent and in transmission at once, so no device starves another for longer than a burst. One thread.
 #pragma once
 
 #include <cstddef>
