@@ -31,8 +31,13 @@ const cases: readonly (readonly [name: string, queues: number, settings: DeviceU
   ['xdp, spinning', 1, { kind: 'xdp', wait: 'spin' }, 'xdp-native'],
 ];
 
-async function withLab(name: string, queues: number, body: (lab: DeviceLab) => Promise<void>): Promise<void> {
-  const lab = new DeviceLab(name, queues);
+async function withLab(
+  name: string,
+  queues: number,
+  body: (lab: DeviceLab) => Promise<void>,
+  peerQueues = queues,
+): Promise<void> {
+  const lab = new DeviceLab(name, queues, peerQueues);
   try {
     await body(lab);
   } finally {
@@ -158,6 +163,29 @@ describe.skipIf(reason !== null)(`devices${reason === null ? '' : ` (skipped: ${
       await expectService(lab, unit);
       await unit.end('stop');
     });
+  });
+
+  test('where the driver refuses native XDP, `xdp` takes the generic one and `auto` what loses no joined frames', async () => {
+    const body = async (lab: DeviceLab) => {
+      await lab.start('server', 'serve', echoPort);
+      const auto = await lab.startUnit({ kind: 'auto' });
+      expect(auto.started).toMatchObject({
+        report: { devices: [{ mode: 'packet', reason: expect.stringMatching(/no XDP: u0: native XDP: ENOSPC/) }, {}] },
+      });
+      await auto.end('stop');
+      // Generic XDP is given the joined frames of this host's senders as they are.
+      for (const [host, link] of [
+        ['client', 'c0'],
+        ['server', 's0'],
+      ] as const)
+        lab.run(host, 'ip', 'link', 'set', 'dev', link, 'gso_max_segs', '1');
+      const unit = await lab.startUnit({ kind: 'xdp' });
+      expect(unit.modes, JSON.stringify(unit.started)).toEqual(['xdp-generic', 'xdp-generic']);
+      await expectService(lab, unit);
+      await unit.end('SIGKILL');
+      expect(lab.interfacesWithXdp()).toEqual([]);
+    };
+    await withLab('generic', 1, body, 2);
   });
 
   test('what keeps XDP from working is said; `auto` falls back to packets and serves', async () => {

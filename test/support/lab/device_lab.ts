@@ -68,8 +68,11 @@ export class DeviceUnit {
 export class DeviceLab {
   readonly #id: string;
 
-  /** `name` tells labs of one run apart; what an aborted run left under it is removed first. */
-  constructor(name: string, queues: number) {
+  /**
+   * `name` tells labs of one run apart; what an aborted run left under it is removed first. With more `peerQueues` than
+   * `queues` the unit's ends refuse native XDP.
+   */
+  constructor(name: string, queues: number, peerQueues = queues) {
     this.#id = labId(name);
     this.down();
     for (const host of hosts) run('ip', ['netns', 'add', this.namespace(host)]);
@@ -79,7 +82,7 @@ export class DeviceLab {
     }
     const pair = (host: DeviceHost, end: string, unitEnd: string) =>
       `link add ${unitEnd} numrxqueues ${queues} numtxqueues ${queues} type veth peer name ${end} ` +
-      `numrxqueues ${queues} numtxqueues ${queues} netns ${this.namespace(host)}`;
+      `numrxqueues ${peerQueues} numtxqueues ${peerQueues} netns ${this.namespace(host)}`;
     ipBatch(this.namespace('unit'), [
       pair('client', 'c0', 'u0'),
       pair('server', 's0', 'u1'),
