@@ -10,7 +10,14 @@ import { join } from 'node:path';
 
 import { beforeAll, describe, expect, test } from 'vitest';
 
-import { DeviceLab, type DeviceUnit, type DeviceUnitSettings, deviceAddress, echoPort, virtualMac } from '../support/lab/device_lab.js';
+import {
+  DeviceLab,
+  type DeviceUnit,
+  type DeviceUnitSettings,
+  deviceAddress,
+  echoPort,
+  virtualMac,
+} from '../support/lab/device_lab.js';
 import { whyNoLab } from '../support/lab/lab.js';
 import { run } from '../support/lab/namespaces.js';
 import { repositoryRoot } from '../support/lab/paths.js';
@@ -46,7 +53,9 @@ async function withLab(
 }
 
 function pingLoss(lab: DeviceLab, address: string): string {
-  return /(\d+)% packet loss/.exec(lab.run('client', 'ping', '-c', '3', '-i', '0.05', '-W', '2', address))?.[1] ?? 'none';
+  return (
+    /(\d+)% packet loss/.exec(lab.run('client', 'ping', '-c', '3', '-i', '0.05', '-W', '2', address))?.[1] ?? 'none'
+  );
 }
 
 /** Everything that a virtual server is for, and none of it lost on the way. */
@@ -198,11 +207,16 @@ describe.skipIf(reason !== null)(`devices${reason === null ? '' : ` (skipped: ${
       };
       const plain = withOnly('+net_raw,+net_admin');
       const refused = await lab.startUnit({ kind: 'xdp', through: plain });
-      expect(refused.started).toMatchObject({ type: 'refused', message: expect.stringMatching(/u0: BPF map.*EPERM.*CAP_BPF/) });
+      expect(refused.started).toMatchObject({
+        type: 'refused',
+        message: expect.stringMatching(/u0: BPF map.*EPERM.*CAP_BPF/),
+      });
       await refused.end('stop');
       const auto = await lab.startUnit({ kind: 'auto', through: plain });
       expect(auto.started).toMatchObject({
-        report: { devices: [{ mode: 'packet', reason: expect.stringMatching(/^no XDP: .*CAP_BPF/) }, { mode: 'packet' }] },
+        report: {
+          devices: [{ mode: 'packet', reason: expect.stringMatching(/^no XDP: .*CAP_BPF/) }, { mode: 'packet' }],
+        },
       });
       await expectService(lab, auto);
       await auto.end('stop');
@@ -215,7 +229,9 @@ describe.skipIf(reason !== null)(`devices${reason === null ? '' : ` (skipped: ${
 
       for (const link of ['u0', 'u1']) lab.run('unit', 'ip', 'link', 'set', link, 'mtu', '9000');
       const long = await lab.startUnit({ kind: 'xdp' });
-      expect(long.started).toMatchObject({ message: expect.stringMatching(/u0: an MTU of 9000 is too long for AF_XDP/) });
+      expect(long.started).toMatchObject({
+        message: expect.stringMatching(/u0: an MTU of 9000 is too long for AF_XDP/),
+      });
       await long.end('stop');
     });
   });
@@ -233,5 +249,8 @@ function mldQuery(source: string): string {
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
   message.writeUInt16BE(~sum & 0xffff, 2);
   const routerAlert = '3a00050200000100';
-  return `333300000001${mac}86dd60000000002000 01${linkLocal}${allNodes}${routerAlert}`.replace(' ', '') + message.toString('hex');
+  return (
+    `333300000001${mac}86dd60000000002000 01${linkLocal}${allNodes}${routerAlert}`.replace(' ', '') +
+    message.toString('hex')
+  );
 }

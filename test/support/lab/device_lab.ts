@@ -122,7 +122,11 @@ export class DeviceLab {
 
   /** Starts one that goes on until it is told to stop; resolves when it is ready. */
   async start(host: DeviceHost, ...args: (string | number)[]): Promise<ChildProcess> {
-    const child = this.#spawn(host, [process.execPath, join(programs, 'device_traffic_program.js'), ...args.map(String)]);
+    const child = this.#spawn(host, [
+      process.execPath,
+      join(programs, 'device_traffic_program.js'),
+      ...args.map(String),
+    ]);
     await once(child, 'message');
     return child;
   }
@@ -158,7 +162,10 @@ export class DeviceLab {
 
   /** Interfaces of the unit that have an XDP program. */
   interfacesWithXdp(): string[] {
-    const links = JSON.parse(this.run('unit', 'ip', '-json', '-details', 'link')) as { ifname: string; xdp?: unknown }[];
+    const links = JSON.parse(this.run('unit', 'ip', '-json', '-details', 'link')) as {
+      ifname: string;
+      xdp?: unknown;
+    }[];
     return links.filter(({ xdp }) => xdp !== undefined).map(({ ifname }) => ifname);
   }
 
