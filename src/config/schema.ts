@@ -244,7 +244,7 @@ const datapath = z.strictObject({
   wait: z
     .enum(['poll', 'busy-poll', 'spin'])
     .default('poll')
-    .meta({ description: 'When nothing arrives, a worker sleeps; polls the driver a while, then sleeps; or never sleeps' }),
+    .meta({ description: 'When nothing arrives, workers sleep; poll the driver a while, then sleep; or never sleep' }),
 });
 
 const mirror = z.strictObject({

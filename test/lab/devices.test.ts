@@ -1,6 +1,6 @@
 /**
- * Goal: the same traffic goes through `packet` and `xdp`, whatever the queues and workers; XDP leaves to the kernel what
- * is the kernel's, and leaves nothing behind.
+ * Goal: the same traffic goes through `packet` and `xdp`, whatever the queues and workers; XDP leaves to the kernel
+ * what is the kernel's, and leaves nothing behind.
  * Method: client, unit and server in a row on veth, offloads as the kernel has them (so checksums arrive unfinished);
  * the servers' kernels check every checksum that the unit wrote.
  */
@@ -174,7 +174,7 @@ describe.skipIf(reason !== null)(`devices${reason === null ? '' : ` (skipped: ${
     });
   });
 
-  test('where the driver refuses native XDP, `xdp` takes the generic one and `auto` what loses no joined frames', async () => {
+  test('where native XDP is refused, `xdp` takes the generic one and `auto` what loses no joined frames', async () => {
     const body = async (lab: DeviceLab) => {
       await lab.start('server', 'serve', echoPort);
       const auto = await lab.startUnit({ kind: 'auto' });

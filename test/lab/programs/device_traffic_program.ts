@@ -4,7 +4,7 @@
  *   serve PORT                            echoes TCP and UDP on every address; for ever
  *   tcp ADDRESS PORT CONNECTIONS OCTETS   how many connections got back exactly what they sent
  *   udp ADDRESS PORT DATAGRAMS            how many datagrams came back
- *   hold ADDRESS PORT                     one connection, an echo each 20 ms, until told to stop: echoes and longest gap
+ *   hold ADDRESS PORT                     one connection, an echo each 20 ms until told to stop: echoes, longest gap
  *   send INTERFACE HEX                    one frame
  */
 

@@ -1,6 +1,7 @@
 /**
  * A datapath with the devices that its parent asks for, active for ever, and nothing else of a unit: no failover
- * process, no monitors. Argument: JSON of DeviceUnitOptions. Tells its parent how it started; told `counts`, it answers.
+ * process, no monitors. Argument: JSON of DeviceUnitOptions. Tells its parent how it started, and its counts when
+ * asked.
  */
 
 import { createRequire } from 'node:module';
