@@ -101,9 +101,15 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
 
   // The shared state's descriptor.
   static int read_options(ObjectReader* reader, const Napi::Value& value, EngineOptions* options) {
-    static constexpr const char* kKinds[] = {"packet", "memory", nullptr};
+    // The first three in the order of DeviceKind, the waits in that of Wait.
+    static constexpr const char* kKinds[] = {"auto", "xdp", "packet", "memory", nullptr};
+    static constexpr const char* kWaits[] = {"poll", "busy-poll", "spin", nullptr};
     const Napi::Object object = reader->object(value, "options");
-    options->packet = reader->choice(object, "kind", "", kKinds) == 0;
+    const size_t kind = reader->choice(object, "kind", "", kKinds);
+    options->live = kind < 3;
+    if (options->live) options->kind = static_cast<DeviceKind>(kind);
+    if (reader->ok() && object.Has("wait"))
+      options->wait = static_cast<Wait>(reader->choice(object, "wait", "", kWaits));
     const Napi::Array devices = reader->array(object, "devices", "");
     if (reader->ok() && (devices.Length() == 0 || devices.Length() > kDevicesMax)) {
       reader->fail("devices", std::to_string(devices.Length()) + " devices; 1 to " + std::to_string(kDevicesMax));
@@ -113,7 +119,7 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
       const Napi::Object device = reader->object(devices[i], path);
       EngineOptions::DeviceOptions made{
           reader->text(device, "name", path), reader->text(device, "interface", path), {}};
-      if (!options->packet) {
+      if (!options->live) {
         const std::string mac = reader->text(device, "mac", path);
         if (reader->ok() && !parse_mac(mac, &made.mac))
           reader->fail(path + ".mac", "\"" + mac + "\" is no MAC address");
@@ -128,9 +134,25 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
     return static_cast<int>(reader->integer(shared, "fd", "sharedState", 0, INT32_MAX));
   }
 
-  void start(const Napi::CallbackInfo& info) {
+  Napi::Value start(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
     const SystemError error = engine_->start();
-    if (error.failed()) throw_system_error(info.Env(), "start", error);
+    if (error.failed()) {
+      throw_system_error(env, "start", error);
+      return env.Undefined();
+    }
+    const Napi::Array devices = Napi::Array::New(env);
+    for (const DeviceChoice& choice : engine_->device_choices()) {
+      const Napi::Object row = Napi::Object::New(env);
+      row.Set("device", choice.device);
+      row.Set("mode", choice.mode);
+      row.Set("reason", choice.reason);
+      devices.Set(devices.Length(), row);
+    }
+    const Napi::Object report = Napi::Object::New(env);
+    report.Set("devices", devices);
+    report.Set("workers", Napi::Number::New(env, static_cast<double>(engine_->workers())));
+    return report;
   }
 
   void stop(const Napi::CallbackInfo&) { engine_->stop(); }
@@ -389,7 +411,7 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
     if (!input) return env.Undefined();
     const auto output = octets_of(info, 1, "replay");
     if (!output) return env.Undefined();
-    if (engine_->options().packet) {
+    if (engine_->options().live) {
       throw_type_error(env, "replay: this datapath is of kind packet; replay() needs kind memory");
       return env.Undefined();
     }

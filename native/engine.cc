@@ -12,31 +12,6 @@ constexpr auto kRelaxed = std::memory_order_relaxed;
 // Slots that one call of drop_unannounced() looks at: about a millisecond.
 constexpr size_t kUnannouncedBudget = 65536;
 
-// 33-33-FF and the low 24 bits of the address: where neighbour solicitations for it are sent (RFC 4291
-// section 2.7.1, RFC 2464 section 7).
-MacAddress solicited_node_mac(const Address& address) {
-  return {{0x33, 0x33, 0xff, address.octets[13], address.octets[14], address.octets[15]}};
-}
-
-constexpr MacAddress kAllNodesMac = {{0x33, 0x33, 0, 0, 0, 1}};
-
-// What one device receives beside its own MAC address.
-std::vector<MacAddress> wanted_macs(const Policy& policy, size_t device) {
-  std::vector<MacAddress> wanted;
-  for (const PolicyGroup& group : policy.groups) {
-    if (group.vrid[device] == 0) continue;
-    wanted.push_back(virtual_mac(4, group.vrid[device]));
-    wanted.push_back(virtual_mac(6, group.vrid[device]));
-  }
-  for (const OwnedAddress& owned : policy.addresses) {
-    if (owned.address.family == 6 && (owned.devices >> device & 1) != 0) {
-      wanted.push_back(solicited_node_mac(owned.address));
-    }
-  }
-  wanted.push_back(kAllNodesMac);  // MLD queries
-  return wanted;
-}
-
 }  // namespace
 
 Engine::Engine() : runtime_(std::make_unique<Runtime>()), ids_(runtime_.get(), &ports_) {}
@@ -50,7 +25,7 @@ SystemError Engine::open(const EngineOptions& options, SharedState* shared) {
     return system_error("memory for a connection table of " + std::to_string(options.connections) + " connections",
                         "lower datapath.connections");
   }
-  ports_.start(options.unit, options.packet ? SnatPorts::First::kRandom : SnatPorts::First::kLowest);
+  ports_.start(options.unit, options.live ? SnatPorts::First::kRandom : SnatPorts::First::kLowest);
   for (size_t worker = 0; worker < options.workers; worker++) {
     runtime_->traffic[worker] = std::make_unique<std::array<Traffic, kVirtualServersMax>>();
     counters_.push_back(std::make_unique<Counters>());
@@ -64,7 +39,7 @@ SystemError Engine::open(const EngineOptions& options, SharedState* shared) {
   policy_.swap(std::move(nothing));
   sink_.set_members(policy_.current());
 
-  if (options.packet) return {};
+  if (options.live) return {};
   for (size_t device = 0; device < options.devices.size(); device++) macs_[device] = options.devices[device].mac;
   memory_ = std::make_unique<MemoryDevice>(macs_[0]);
   replay_pace_ = std::make_unique<SweepPace>(table_.slots(), 1, 0);
@@ -74,43 +49,33 @@ SystemError Engine::open(const EngineOptions& options, SharedState* shared) {
 // ---- workers
 
 SystemError Engine::start() {
-  if (!options_.packet || !workers_.empty()) return {};
-  SystemError error = open_interfaces();
-  if (!error.failed()) error = join_groups(*policy_.current());
-  std::vector<PacketDevice::Fanout> fanouts(options_.devices.size(), {options_.workers > 1, -1});
-  for (size_t worker = 0; worker < options_.workers && !error.failed(); worker++)
-    error = start_worker(worker, &fanouts);
+  if (!options_.live || !workers_.empty()) return {};
+  SystemError error = open_devices();
+  for (size_t worker = 0; worker < devices_.workers() && !error.failed(); worker++) error = start_worker(worker);
   if (error.failed()) stop();
   return error;
 }
 
-SystemError Engine::open_interfaces() {
-  for (size_t device = 0; device < options_.devices.size(); device++) {
-    const EngineOptions::DeviceOptions& wanted = options_.devices[device];
-    const std::string place =
-        std::string("units.") + (options_.unit == 0 ? "a" : "b") + ".links." + wanted.name + ".interface";
-    interfaces_.push_back(std::make_unique<PacketInterface>());
-    if (SystemError error = interfaces_.back()->open(wanted.interface, place); error.failed()) return error;
-    macs_[device] = interfaces_.back()->mac();
+SystemError Engine::open_devices() {
+  EngineDevices::Options wanted{{}, options_.kind, options_.wait, options_.workers, shared_};
+  for (const EngineOptions::DeviceOptions& device : options_.devices) {
+    wanted.interfaces.push_back(
+        {device.name, device.interface,
+         std::string("units.") + (options_.unit == 0 ? "a" : "b") + ".links." + device.name + ".interface"});
   }
+  if (SystemError error = devices_.open(wanted, *policy_.current()); error.failed()) return error;
+  for (size_t device = 0; device < options_.devices.size(); device++) macs_[device] = devices_.mac(device);
   return {};
 }
 
-SystemError Engine::start_worker(size_t worker, std::vector<PacketDevice::Fanout>* fanouts) {
-  std::vector<std::unique_ptr<Device>> devices;
-  for (size_t device = 0; device < interfaces_.size(); device++) {
-    auto opened = std::make_unique<PacketDevice>();
-    SystemError error = opened->open(interfaces_[device].get(), static_cast<uint8_t>(device), &(*fanouts)[device]);
-    if (error.failed()) return error;
-    devices.push_back(std::move(opened));
-  }
-  workers_.push_back(std::make_unique<Worker>(context_for(worker), &policy_, &wakeup_, options_.workers));
-  return workers_.back()->start(std::move(devices));
+SystemError Engine::start_worker(size_t worker) {
+  workers_.push_back(std::make_unique<Worker>(context_for(worker), &policy_, &wakeup_, devices_.workers()));
+  return workers_.back()->start(devices_.take(worker), devices_.wait());
 }
 
 void Engine::stop() {
   workers_.clear();  // each stops and joins
-  interfaces_.clear();
+  devices_.close();
 }
 
 ForwardContext Engine::context_for(size_t worker) {
@@ -133,8 +98,8 @@ SystemError Engine::set_policy(PolicyDraft draft) {
   if (std::string wrong = ids_.assign(&draft); !wrong.empty()) return request_error(wrong);
   if (std::string wrong = draft.policy->seal(); !wrong.empty()) return request_error(wrong);
   if (SystemError error = prepare_ports(*draft.policy); error.failed()) return error;
-  if (!interfaces_.empty()) {
-    if (SystemError error = join_groups(*draft.policy); error.failed()) return error;
+  if (devices_.is_open()) {
+    if (SystemError error = devices_.receive_for(*draft.policy); error.failed()) return error;
   }
   publish_states(draft);
   ids_.commit(draft);
@@ -155,13 +120,6 @@ SystemError Engine::prepare_ports(const Policy& policy) {
         return system_error("SNAT ports of one address towards one member", "fewer SNAT addresses or members");
       }
     }
-  }
-  return {};
-}
-
-SystemError Engine::join_groups(const Policy& policy) {
-  for (size_t device = 0; device < interfaces_.size(); device++) {
-    if (SystemError error = interfaces_[device]->join(wanted_macs(policy, device)); error.failed()) return error;
   }
   return {};
 }

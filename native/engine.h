@@ -20,7 +20,7 @@
 #include "counters.h"
 #include "device/memory_device.h"
 #include "device/packet_device.h"
-#include "device/packet_interface.h"
+#include "engine_devices.h"
 #include "forward.h"
 #include "id_registry.h"
 #include "mirror.h"
@@ -39,7 +39,9 @@ struct EngineOptions {
     std::string interface;  // Linux's
     MacAddress mac;         // memory only
   };
-  bool packet;  // false: memory
+  bool live;                            // false: memory
+  DeviceKind kind = DeviceKind::kAuto;  // live only, and `wait`
+  Wait wait = Wait::kPoll;
   std::vector<DeviceOptions> devices;
   size_t workers;
   size_t connections;
@@ -92,6 +94,10 @@ class Engine {
 
   // Opens the interfaces and starts the workers; nothing to do for `memory`.
   SystemError start();
+  // After start(): what each interface got, and how many workers there are (fewer than wished when an interface has
+  // fewer queues).
+  const std::vector<DeviceChoice>& device_choices() const { return devices_.choices(); }
+  size_t workers() const { return workers_.size(); }
   void stop();
   // Called by workers, from their threads. Before start().
   void set_wakeup(Wakeup wakeup) { wakeup_ = wakeup; }
@@ -128,9 +134,8 @@ class Engine {
 
  private:
   ForwardContext context_for(size_t worker);
-  SystemError open_interfaces();
-  SystemError start_worker(size_t worker, std::vector<PacketDevice::Fanout>* fanouts);
-  SystemError join_groups(const Policy& policy);
+  SystemError open_devices();
+  SystemError start_worker(size_t worker);
   SystemError prepare_ports(const Policy& policy);
   void publish_states(const PolicyDraft& draft);
   void translate_mirror_names();
@@ -155,7 +160,7 @@ class Engine {
   std::array<MacAddress, kDevicesMax> macs_{};
   std::unique_ptr<MemoryDevice> memory_;
   std::unique_ptr<SweepPace> replay_pace_;
-  std::vector<std::unique_ptr<PacketInterface>> interfaces_;
+  EngineDevices devices_;
   std::vector<std::unique_ptr<Worker>> workers_;
 };
 

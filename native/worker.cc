@@ -47,7 +47,11 @@ void Worker::run() {
   while (!stopping_.load(std::memory_order_relaxed)) {
     const Nanos now = boottime_now();
     if (now - maintained_ >= kMaintainInterval) maintain(now);
-    if (!pass(now)) sleep();
+    if (pass(now)) {
+      busy_since_ = now;
+    } else {
+      wait(now);
+    }
   }
   context_.table->offline(context_.worker);
   context_.shared->workers[context_.worker].heartbeat.store(0, std::memory_order_release);
@@ -60,6 +64,15 @@ void Worker::maintain(Nanos now) {
     device->maintain();
     context_.counters->add(Count::kDeviceDropped, device->take_dropped());
   }
+}
+
+// Nothing has arrived.
+void Worker::wait(Nanos now) {
+  if (wait_ == Wait::kSpin) return;
+  if (wait_ == Wait::kPoll || now - busy_since_ > kBusyPollFor) return sleep();
+  bool polled = false;
+  for (const auto& device : devices_) polled = device->busy_poll() || polled;
+  if (!polled) sleep();
 }
 
 // Until a device has frames, stop() is called, or a heartbeat is due.
@@ -106,10 +119,11 @@ Worker::Worker(const ForwardContext& context, PolicySlot* policy, const Wakeup* 
 
 Worker::~Worker() { stop(); }
 
-SystemError Worker::start(std::vector<std::unique_ptr<Device>> devices) {
+SystemError Worker::start(std::vector<std::unique_ptr<Device>> devices, Wait wait) {
   wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (wake_ < 0) return system_error("eventfd of a worker", "");
   devices_ = std::move(devices);
+  wait_ = wait;
 
   // Signals belong to the JavaScript thread; a new thread inherits this mask.
   sigset_t all, before;

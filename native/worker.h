@@ -1,7 +1,7 @@
 // A worker: one native thread that moves frames between its devices. Start reading at Worker::pass().
 //
 // It never waits for the JavaScript thread and takes no lock. When nothing arrives it sleeps in poll(2) on
-// its devices, at most kHeartbeatMs, so that its heartbeat moves and expiry goes on.
+// its devices, at most kHeartbeatMs, so that its heartbeat moves and expiry goes on; or it waits as Wait says.
 #pragma once
 
 #include <array>
@@ -26,6 +26,15 @@ inline constexpr size_t kSweepBusyMax = 64;
 inline constexpr size_t kSweepIdleMax = 32768;
 // How often a device is maintained and asked for what the kernel dropped.
 inline constexpr Nanos kMaintainInterval = kSecond;
+
+// What a worker does when nothing arrives.
+enum class Wait : uint8_t {
+  kPoll,      // sleeps at once: an idle worker costs nothing
+  kBusyPoll,  // lets the drivers look for frames while there was one lately, then sleeps
+  kSpin,      // looks again at once, always: a whole core, and the least delay
+};
+// Busy polling goes on this long after the last frame.
+inline constexpr Nanos kBusyPollFor = 2 * kMillisecond;
 
 // Expiry spread over time: how many slots are due at `now`.
 class SweepPace {
@@ -57,7 +66,7 @@ class Worker {
   ~Worker();
 
   // Index in the vector is the device's index.
-  SystemError start(std::vector<std::unique_ptr<Device>> devices);
+  SystemError start(std::vector<std::unique_ptr<Device>> devices, Wait wait = Wait::kPoll);
   void stop();
 
  private:
@@ -65,6 +74,7 @@ class Worker {
   bool pass(Nanos now);
   void send(const Frame& frame, const Verdict& verdict);
   void maintain(Nanos now);
+  void wait(Nanos now);
   void sleep();
 
   ForwardContext context_;
@@ -72,6 +82,8 @@ class Worker {
   const Wakeup* wakeup_;
   SweepPace pace_;
   Nanos maintained_ = 0;
+  Wait wait_ = Wait::kPoll;
+  Nanos busy_since_ = 0;  // a frame was seen
   std::vector<std::unique_ptr<Device>> devices_;
   std::array<Frame, kBurst> frames_;
   std::array<Verdict, kBurst> verdicts_;

@@ -87,10 +87,20 @@ export interface NextHop {
   readonly vlan: number;
 }
 
+/** `xdp`: AF_XDP; `packet`: AF_PACKET; `auto`: the first of native XDP, generic XDP, AF_PACKET that works here. */
+export type DeviceKind = 'auto' | 'xdp' | 'packet';
+/**
+ * What a worker does when nothing arrives. `poll`: sleeps. `busy-poll`: lets the driver look for frames for 2 ms after
+ * the last one, then sleeps (AF_XDP; else as `poll`). `spin`: never sleeps.
+ */
+export type Wait = 'poll' | 'busy-poll' | 'spin';
+
 export interface DatapathOptions {
-  /** `packet`: AF_PACKET on `interface`; `memory`: frames come through replay() only. */
-  readonly kind: 'packet' | 'memory';
-  /** The config's link names in the unit's order; at most 16. `memory` wants a MAC, `packet` reads it. */
+  /** What serves every `interface`; `memory`: frames come through replay() only. */
+  readonly kind: DeviceKind | 'memory';
+  /** Default: `poll`. */
+  readonly wait?: Wait;
+  /** The config's link names in the unit's order; at most 16. `memory` wants a MAC, the others read it. */
   readonly devices: readonly { readonly name: string; readonly interface: string; readonly mac?: string }[];
   readonly workers: number;
   /** Connections the table holds; memory for them is reserved and touched by the constructor. */
@@ -98,6 +108,21 @@ export interface DatapathOptions {
   /** 0 or 1: which half of the SNAT ports is ours. */
   readonly unit: 0 | 1;
   readonly sharedState: SharedStateHandle;
+}
+
+export interface DeviceChoice {
+  /** The config's link name. */
+  readonly device: string;
+  readonly mode: 'xdp-native-zero-copy' | 'xdp-native' | 'xdp-generic' | 'packet';
+  /** Why this mode and no faster one, for the operator. */
+  readonly reason: string;
+}
+
+export interface StartReport {
+  /** In the order of the options; empty for `memory`. */
+  readonly devices: readonly DeviceChoice[];
+  /** Workers running; fewer than asked for when XDP finds an interface with fewer receive queues. */
+  readonly workers: number;
 }
 
 export interface AppliedCounts {
@@ -147,8 +172,8 @@ export interface TableCounts {
 }
 
 export interface Datapath {
-  /** Starts the workers (`packet`). Throws with errno's name and what capability or interface is missing. */
-  start(): void;
+  /** Probes devices and starts the workers. Throws with errno's name and what capability or interface is missing. */
+  start(): StartReport;
   /** Stops and joins them; devices are closed. Idempotent. */
   stop(): void;
 

@@ -9,13 +9,13 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 
 import { Balancer } from './balancer/balancer.js';
 import { configNames } from './balancer/views.js';
 import { formatConfigError } from './config/faults.js';
 import type { Config, UnitName } from './config/model.js';
-import type { Datapath, SharedStateHandle } from './datapath.js';
+import type { Datapath, SharedStateHandle, StartReport } from './datapath.js';
 import { startApiServer } from './io/api_server.js';
 import { capabilityAdvice, missingCapabilities } from './io/capabilities.js';
 import { readConfig } from './io/config_file.js';
@@ -55,6 +55,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   const { SharedState, Datapath, dropNames, countNames } = native;
   const sharedState = new SharedState();
   const datapath = makeDatapath(() => new Datapath(datapathOptions(config, unit, sharedState)));
+  startDatapath(datapath, config, log);
   const neighbours = new Neighbours(log);
   const monitors = new MonitorRunner();
   const failover = new FailoverChild(sharedState);
@@ -115,7 +116,6 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   );
   monitors.start(config.pools);
   balancer.start();
-  datapath.start();
   mirror.start();
   failover.start();
   const api = await startApiServer({
@@ -163,7 +163,8 @@ async function checkLinksOrThrow(config: Config, unit: UnitName): Promise<LinkFa
 
 function datapathOptions(config: Config, unit: UnitName, sharedState: SharedStateHandle) {
   return {
-    kind: 'packet' as const,
+    kind: config.datapath.device,
+    wait: config.datapath.wait,
     devices: unitDevices(config, unit),
     workers: config.datapath.workers,
     connections: config.datapath.connections,
@@ -178,6 +179,24 @@ function makeDatapath(make: () => Datapath): Datapath {
     return make();
   } catch (error) {
     throw new StartError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** Before anything else runs, so that a refusal ends the daemon; without a policy the workers forward nothing. */
+function startDatapath(datapath: Datapath, config: Config, log: Logger): void {
+  let started: StartReport;
+  try {
+    started = datapath.start();
+  } catch (error) {
+    throw new StartError(error instanceof Error ? error.message : String(error));
+  }
+  const { devices, workers } = started;
+  const chosen = devices.map(({ device, mode, reason }) => `${device}: ${mode} (${reason})`);
+  log.info({ devices, workers }, `frames go through ${chosen.join('; ')}`);
+  const wanted = config.datapath.workers;
+  if (workers < wanted) {
+    const why = 'with XDP each needs a receive queue of every interface (ethtool -L INTERFACE combined N)';
+    log.warn({ wanted, workers }, `${workers} of ${wanted} workers run: ${why}`);
   }
 }
 

@@ -29,6 +29,8 @@ class Device {
 
   // For poll(2): readable when receive() would give something. -1: always ready.
   virtual int descriptor() const = 0;
+  // Instead of poll(2): lets the driver look for frames now, on this thread. False: the device cannot.
+  virtual bool busy_poll() { return false; }
   // Between bursts, about once a second and when poll(2) reports an error: reads again what may have
   // changed (the MTU) and takes a pending error off the descriptor, so that poll(2) sleeps again.
   virtual void maintain() {}

@@ -4,7 +4,15 @@
  * differs is under `units:`.
  */
 
-import type { AddressText, ClosedPolicy, IdleTimeoutS, SchedulerName, UnknownPolicy } from '../datapath.js';
+import type {
+  AddressText,
+  ClosedPolicy,
+  DeviceKind,
+  IdleTimeoutS,
+  SchedulerName,
+  UnknownPolicy,
+  Wait,
+} from '../datapath.js';
 
 export type UnitName = 'a' | 'b';
 
@@ -100,6 +108,10 @@ export interface Config {
     readonly workers: number;
     /** Connections the table holds; memory is reserved at start. */
     readonly connections: number;
+    /** What frames go through. */
+    readonly device: DeviceKind;
+    /** What a worker does when nothing arrives. */
+    readonly wait: Wait;
   };
   readonly mirror: {
     /** A change is sent no later than this. */

@@ -237,6 +237,14 @@ const datapath = z.strictObject({
     .max(100_000_000)
     .default(1_000_000)
     .meta({ description: 'Connections the table holds; memory for them is reserved at start' }),
+  device: z
+    .enum(['auto', 'xdp', 'packet'])
+    .default('auto')
+    .meta({ description: 'xdp: past the kernel (AF_XDP); packet: AF_PACKET; auto: xdp where it works, else packet' }),
+  wait: z
+    .enum(['poll', 'busy-poll', 'spin'])
+    .default('poll')
+    .meta({ description: 'When nothing arrives, workers sleep; poll the driver a while, then sleep; or never sleep' }),
 });
 
 const mirror = z.strictObject({

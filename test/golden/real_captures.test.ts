@@ -37,7 +37,7 @@ const sets = [
 const result = loadConfig(readFileSync(here('tandem.yaml'), 'utf8'), 'tandem.yaml');
 if (!result.ok) throw new Error('the golden config is not valid');
 // A small table is soon made: there are hundreds of files.
-const config = { ...result.config, datapath: { workers: 1, connections: 4096 } };
+const config = { ...result.config, datapath: { ...result.config.datapath, connections: 4096 } };
 
 let folder: string;
 beforeAll(() => {

@@ -293,6 +293,6 @@ const CONFIG: Config = {
   ],
   pools: [],
   virtualServers: [],
-  datapath: { workers: 1, connections: 1_000 },
+  datapath: { workers: 1, connections: 1_000, device: 'packet', wait: 'poll' },
   mirror: { maxDelayMs: 5, queueBytesMax: QUEUE_BYTES_MAX, keepaliveMs: 200 },
 };

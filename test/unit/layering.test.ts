@@ -108,7 +108,7 @@ const tables = [
 const nativeLayers: readonly NativeLayer[] = [
   { name: 'base', files: oneOf(base), includes: [] },
   { name: 'wire', files: /^wire\//, includes: [] },
-  { name: 'device', files: /^device\//, includes: [] },
+  { name: 'device', files: /^device\//, includes: ['wire'] },
   { name: 'table', files: oneOf(tables), includes: ['wire'] },
   { name: 'forward', files: oneOf(['answer', 'connect', 'forward', 'rewrite', 'sweep']), includes: ['table', 'wire'] },
   { name: 'worker', files: /^worker(_\w+)?$/, includes: ['forward', 'table', 'wire', 'device'] },

@@ -55,7 +55,7 @@ describe('a valid config', () => {
       expectStatus: [[200, 399]],
     });
     expect(config.pools[1]!.monitor).toBeNull();
-    expect(config.datapath).toEqual({ workers: 1, connections: 1_000_000 });
+    expect(config.datapath).toEqual({ workers: 1, connections: 1_000_000, device: 'auto', wait: 'poll' });
     expect(config.mirror).toEqual({ maxDelayMs: 5, queueBytesMax: 8 * 1024 * 1024, keepaliveMs: 1000 });
     expect(config.units.a.mirror).toEqual({ address: '10.9.0.1', port: 3780 });
   });
