@@ -31,7 +31,8 @@ namespace tandem {
   X(kNoNeighbour, "the next hop's MAC address is not known")                                            \
   X(kTableFull, "the connection table has no free slot")                                                \
   X(kTtlExpired, "the TTL or hop limit has run out")                                                    \
-  X(kIcmp, "ICMP or ICMPv6 to one of our addresses that is not an echo request")                        \
+  X(kIcmp, "ICMP or ICMPv6 to one of our addresses that is neither an echo request nor an error")       \
+  X(kIcmpUnknown, "an ICMP or ICMPv6 error about no known connection")                                  \
   X(kHandingOver, "of no known connection while its traffic group is being handed over")                \
   X(kFlowTaken, "without SNAT, the member already has a connection from this client address and port")  \
   X(kVlanTags, "of a connection, with tags that a reply cannot repeat: two of them, or an 802.1ad tag") \
@@ -48,6 +49,7 @@ enum class Drop : uint8_t {
 #define TANDEM_FOREACH_COUNT(X)                                                          \
   X(kReceived, "frames read from devices")                                               \
   X(kForwarded, "frames sent for a known or new connection")                             \
+  X(kIcmpErrors, "of these, ICMP and ICMPv6 errors about a connection")                  \
   X(kPunted, "frames left to the kernel")                                                \
   X(kArpReplies, "ARP requests answered")                                                \
   X(kNeighbourAdvertisements, "neighbour solicitations answered")                        \

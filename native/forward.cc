@@ -1,9 +1,11 @@
 #include "forward.h"
 
+#include <bit>
 #include <cstring>
 
 #include "answer.h"
 #include "connect.h"
+#include "icmp_error.h"
 #include "rewrite.h"
 #include "wire/checksum.h"
 #include "wire/headers.h"
@@ -19,6 +21,7 @@ constexpr auto relaxed = std::memory_order_relaxed;
 // What a frame is to us, before anybody asks the table or the policy about its addresses.
 enum class Path : uint8_t {
   kConnection,  // TCP or UDP to one of our virtual MACs
+  kIcmpError,   // ICMP or ICMPv6 about a packet, to one of our virtual MACs
   kOtherIp,     // any other IP packet to one of our virtual MACs
   kArpRequest,
   kSolicitation,  // of a neighbour, RFC 4861
@@ -134,8 +137,10 @@ Path classify_ours(const Packet& packet) {
     case PacketKind::kUdp:
       return Path::kConnection;
     case PacketKind::kIcmpv6:
-      return packet.icmp_type == wire::kNeighbourSolicitation ? Path::kSolicitation : Path::kOtherIp;
+      if (packet.icmp_type == wire::kNeighbourSolicitation) return Path::kSolicitation;
+      return is_icmp_error(packet) ? Path::kIcmpError : Path::kOtherIp;
     case PacketKind::kIcmp:
+      return is_icmp_error(packet) ? Path::kIcmpError : Path::kOtherIp;
     case PacketKind::kOther:
       return Path::kOtherIp;
     case PacketKind::kArp:
@@ -198,6 +203,7 @@ const uint8_t* source_of(const Frame& frame, const Packet& packet) {
 
 // ---- handle
 
+Verdict handle_icmp_error(Burst& burst, Frame& frame, const Arrival& arrival);
 Verdict handle_arp(Burst& burst, Frame& frame, const Packet& packet);
 Verdict handle_solicitation(Burst& burst, Frame& frame, const Arrival& arrival);
 
@@ -208,6 +214,8 @@ Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival) {
       if (found.connection != nullptr) return forward_connection(burst, frame, arrival, found);
       return handle_unknown(burst, frame, arrival, 0);
     }
+    case Path::kIcmpError:
+      return handle_icmp_error(burst, frame, arrival);
     case Path::kOtherIp:
       return handle_unknown(burst, frame, arrival, 0);
     case Path::kArpRequest:
@@ -319,6 +327,53 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
   return Verdict::forward(device_of(to));
 }
 
+// ---- an error about a packet of a known connection, from its end or from any router on the way
+
+Verdict forward_icmp_error(Burst& burst, Frame& frame, const Packet& packet, const Quote& quote, const Found& found);
+
+Verdict handle_icmp_error(Burst& burst, Frame& frame, const Arrival& arrival) {
+  Quote quote;
+  switch (read_quote(frame, arrival.packet, &quote)) {
+    case QuoteFault::kTruncated:
+      return drop(burst, Drop::kTruncated);
+    case QuoteFault::kBadHeader:
+      return drop(burst, Drop::kBadHeader);
+    case QuoteFault::kUnspeakable:
+      return handle_unknown(burst, frame, arrival, 0);
+    case QuoteFault::kNone:
+      break;
+  }
+  const Found found = burst.context.table->find(quote.reply, burst.context.table->hash(quote.reply));
+  if (found.connection == nullptr) return handle_unknown(burst, frame, arrival, 0);
+  return forward_icmp_error(burst, frame, arrival.packet, quote, found);
+}
+
+// The sender's view of what it sent: the translated reply, the other way round.
+Ends reversed(const Ends& reply) { return {reply.destination, reply.source, std::rotl(reply.ports, 16)}; }
+
+// RFC 5508 REQ-7: an error neither refreshes a connection nor ends it.
+Verdict forward_icmp_error(Burst& burst, Frame& frame, const Packet& packet, const Quote& quote, const Found& found) {
+  const Connection& connection = *found.connection;
+  const bool from_client = found.direction == Direction::kFromClient;
+  if (burst.roles[connection.group] == Role::kStandby) return drop(burst, Drop::kStandby);
+  if (!tags_are_repeatable(frame, packet)) return drop(burst, Drop::kVlanTags);
+  if (packet.ttl <= 1) return drop(burst, Drop::kTtlExpired);
+  const LastHop to = from_client ? burst.context.runtime->endpoints[connection.endpoint].next_hop.load(relaxed)
+                                 : connection.last_hop.load(relaxed);
+  if (to == 0) return drop(burst, Drop::kNoNeighbour);
+
+  // Whoever noticed is hidden where the quoted destination is: a client knows the virtual address alone, and a member
+  // may have no route to a client's router. A member that sees the client's own address sees the router's, too.
+  const Ends reply = ends_for(*burst.context.table, connection, from_client);
+  const bool seen = from_client && (connection.control.load(relaxed) & Control::kNoSnat) != 0;
+  translate_icmp_error(frame, packet, quote, {seen ? nullptr : reply.source, reply.destination, reversed(reply)});
+  count_traffic(burst, connection, from_client, frame.bytes);
+  rewrite_link(frame, packet, to, source_mac(burst, connection.group, packet.family, device_of(to)));
+  burst.context.counters->add(Count::kIcmpErrors);
+  burst.forwarded++;
+  return Verdict::forward(device_of(to));
+}
+
 // ---- a packet of no known connection, to one of our virtual MACs: never the kernel's (design: "What a packet
 // of no known connection gets")
 
@@ -338,6 +393,7 @@ Verdict handle_unknown(Burst& burst, Frame& frame, const Arrival& arrival, uint1
   if (owned == nullptr) return drop(burst, Drop::kTransit);
   if (burst.roles[group] == Role::kHandingOver) return drop(burst, Drop::kHandingOver);
   if (packet.kind == PacketKind::kOther) return drop(burst, Drop::kProtocol);
+  if (arrival.path == Path::kIcmpError) return drop(burst, Drop::kIcmpUnknown);
   if (arrival.path != Path::kConnection) return handle_echo(burst, frame, packet, *owned);
 
   const auto& ports = wire::header_in<wire::UdpHeader>(frame.data, packet.transport);  // TCP begins alike

@@ -7,7 +7,8 @@
  */
 
 import { connectionCases } from './cases_connections.js';
+import { errorCases } from './cases_errors.js';
 import { strangerCases } from './cases_strangers.js';
 import type { Case } from './network.js';
 
-export const cases: readonly Case[] = [...connectionCases, ...strangerCases];
+export const cases: readonly Case[] = [...connectionCases, ...errorCases, ...strangerCases];

@@ -49,6 +49,19 @@ std::vector<Bytes> seeds() {
   frames.push_back(udp_frame(v4, to4, {.source_port = 5354, .destination_port = 53, .checksum = false}));
   frames.push_back(icmp_frame(v4, to4, 8, 0, {0, 1, 0, 1, 'x'}));
   frames.push_back(icmp_frame(v6, to6, 128, 0, {0, 1, 0, 1, 'x'}));
+  // Errors about the connections that the frames above open; the first SNAT port is a guess.
+  for (const Bytes& sent :
+       {udp_frame(v4, {.source = "10.1.0.100", .destination = "10.1.0.9"},
+                  {.source_port = 53, .destination_port = 5353, .payload = "me"}),
+        tcp_frame(v4, {.source = "10.1.0.100", .destination = "10.1.0.9"},
+                  {.source_port = 80, .destination_port = 40000, .flags = 0x10, .payload = "hello"}),
+        tcp_frame(v6, {.source = "fd01::100", .destination = "fd01::9"},
+                  {.source_port = 80, .destination_port = 40000, .flags = 0x10, .payload = "hello"})}) {
+    Bytes body = {0, 0, 5, 0x14};
+    put(body, Bytes(sent.begin() + 14, sent.end()));
+    const bool is_ipv6 = sent[12] == 0x86;
+    frames.push_back(icmp_frame(is_ipv6 ? v6 : v4, is_ipv6 ? to6 : to4, is_ipv6 ? 2 : 3, is_ipv6 ? 0 : 4, body));
+  }
   frames.push_back(icmp_frame(multicast, asked, 135, 0, solicitation));
   frames.push_back(icmp_frame(v6, {.source = "fd01::9", .destination = "fd01::100", .ttl = 255}, 135, 0, solicitation));
   frames.push_back(icmp_frame({"33:33:00:00:00:01", kClientMac}, query, 130, 0, Bytes(20)));
@@ -162,7 +175,7 @@ TEST(whatever_arrives_gets_one_verdict_and_is_counted_once) {
   // The seeds are such that every way out was taken.
   for (const Count count :
        {Count::kForwarded, Count::kPunted, Count::kArpReplies, Count::kNeighbourAdvertisements, Count::kEchoReplies,
-        Count::kResetsSent, Count::kOpened, Count::kAdopted, Count::kExpired}) {
+        Count::kResetsSent, Count::kOpened, Count::kAdopted, Count::kExpired, Count::kIcmpErrors}) {
     CHECK(unit.count(count) > 0);
   }
   // And what was opened and closed is still in step.

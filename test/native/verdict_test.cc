@@ -43,7 +43,9 @@ TEST(drops_by_name) {
       {"less than an Ethernet header", Bytes(kOwnMac[0], kOwnMac[0] + 13), 0, Drop::kTruncated},
       {"VRRP by unicast", ethernet(kFromClient, 0x0800, ip_packet(kToServer, 112, {0x31, 51, 100, 1})), 0,
        Drop::kProtocol},
-      {"an ICMP error", icmp_frame(kFromClient, kToServer, 3, 3, {0, 0, 0, 0}), 0, Drop::kIcmp},
+      {"an ICMP error that quotes nothing", icmp_frame(kFromClient, kToServer, 3, 3, {0, 0, 0, 0}), 0,
+       Drop::kTruncated},
+      {"a redirect", icmp_frame(kFromClient, kToServer, 5, 1, Bytes(36)), 0, Drop::kIcmp},
       {"an echo reply", icmp_frame(kFromClient6, kToServer6, 129, 0, {0, 1, 0, 1}), 0, Drop::kIcmp},
   };
   for (const Row& row : rows) {
