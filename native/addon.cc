@@ -111,11 +111,12 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
       const std::string path = element("devices", i);
       const Napi::Object device = reader->object(devices[i], path);
       EngineOptions::DeviceOptions made{
-          reader->text(device, "name", path), reader->text(device, "interface", path), {}};
+          reader->text(device, "name", path), reader->text(device, "interface", path), {}, kMtuNone};
       if (!options->packet) {
         const std::string mac = reader->text(device, "mac", path);
         if (reader->ok() && !parse_mac(mac, &made.mac))
           reader->fail(path + ".mac", "\"" + mac + "\" is no MAC address");
+        if (reader->ok() && device.Has("mtu")) made.mtu = reader->integer(device, "mtu", path, 68, UINT16_MAX);
       }
       options->devices.push_back(std::move(made));
     }

@@ -30,7 +30,7 @@ namespace tandem {
   X(kNoSnatPort, "every SNAT port towards this member is in use")                                       \
   X(kNoNeighbour, "the next hop's MAC address is not known")                                            \
   X(kTableFull, "the connection table has no free slot")                                                \
-  X(kTtlExpired, "the TTL or hop limit has run out")                                                    \
+  X(kTtlExpired, "the TTL or hop limit has run out, and its sender is not told")                        \
   X(kIcmp, "ICMP or ICMPv6 to one of our addresses that is neither an echo request nor an error")       \
   X(kIcmpUnknown, "an ICMP or ICMPv6 error about no known connection")                                  \
   X(kHandingOver, "of no known connection while its traffic group is being handed over")                \
@@ -38,7 +38,7 @@ namespace tandem {
   X(kVlanTags, "of a connection, with tags that a reply cannot repeat: two of them, or an 802.1ad tag") \
   X(kNotAsked, "ARP or neighbour solicitation for an address that is not active on this unit")          \
   X(kDeviceFull, "the device's transmit queue refused it")                                              \
-  X(kOversized, "longer than the device's MTU")
+  X(kOversized, "longer than the device's MTU, and its sender is not told")
 
 enum class Drop : uint8_t {
 #define X(name, text) name,
@@ -55,6 +55,8 @@ enum class Drop : uint8_t {
   X(kNeighbourAdvertisements, "neighbour solicitations answered")                        \
   X(kEchoReplies, "ICMP and ICMPv6 echo requests answered")                              \
   X(kResetsSent, "TCP resets sent (unknown: reset, closed: reset)")                      \
+  X(kTimeExceededSent, "senders told that the TTL or hop limit has run out")             \
+  X(kTooBigSent, "senders told that a packet is longer than the next device's MTU")      \
   X(kOpened, "connections opened by a packet")                                           \
   X(kAdopted, "connections opened by a packet that was no SYN (unknown: adopt)")         \
   X(kReopened, "connections opened anew by a SYN on a tuple that was closing")           \

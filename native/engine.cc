@@ -65,7 +65,10 @@ SystemError Engine::open(const EngineOptions& options, SharedState* shared) {
   sink_.set_members(policy_.current());
 
   if (options.packet) return {};
-  for (size_t device = 0; device < options.devices.size(); device++) macs_[device] = options.devices[device].mac;
+  for (size_t device = 0; device < options.devices.size(); device++) {
+    macs_[device] = options.devices[device].mac;
+    runtime_->mtus[device].store(options.devices[device].mtu, kRelaxed);
+  }
   memory_ = std::make_unique<MemoryDevice>(macs_[0]);
   replay_pace_ = std::make_unique<SweepPace>(table_.slots(), 1, 0);
   return {};

@@ -38,6 +38,7 @@ struct EngineOptions {
     std::string name;       // the config's link
     std::string interface;  // Linux's
     MacAddress mac;         // memory only
+    uint32_t mtu;           // memory only; kMtuNone: no bound
   };
   bool packet;  // false: memory
   std::vector<DeviceOptions> devices;

@@ -55,6 +55,7 @@ struct Burst {
 Path classify(const Burst& burst, const Frame& frame, Arrival* arrival);
 void read_flow(const Frame& frame, const Packet& packet, FlowKey* flow);
 Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival);
+Verdict refuse(Burst& burst, Frame& frame, const Packet& packet, uint8_t group, const Refusal& refusal);
 Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, const Found& found);
 Verdict handle_unknown(Burst& burst, Frame& frame, const Arrival& arrival, uint16_t incarnation);
 
@@ -293,6 +294,18 @@ Ends ends_for(const ConnTable& table, const Connection& connection, bool from_cl
   return {table.ipv6(connection).virtual_address, table.ipv6(connection).client, ports};
 }
 
+// Whether the packet, or each that the kernel joined to this one, is too long for a device of this MTU.
+bool is_too_big(const Frame& frame, const Packet& packet, uint32_t mtu) {
+  const uint32_t bytes = packet.end - packet.network;
+  if (bytes <= mtu) return false;
+  if (frame.segment_bytes == 0) return true;
+  const uint32_t transport_bytes =
+      packet.kind == PacketKind::kTcp
+          ? 4u * (wire::header_in<wire::TcpHeader>(frame.data, packet.transport).data_offset >> 4)
+          : static_cast<uint32_t>(sizeof(wire::UdpHeader));
+  return packet.transport - packet.network + transport_bytes + frame.segment_bytes > mtu;
+}
+
 void count_traffic(const Burst& burst, const Connection& connection, bool from_client, uint32_t bytes) {
   Traffic& traffic = (*burst.context.traffic)[connection.virtual_server];
   Counters::bump(from_client ? traffic.packets_in : traffic.packets_out, 1);
@@ -306,7 +319,7 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
 
   if (burst.roles[connection.group] == Role::kStandby) return drop(burst, Drop::kStandby);
   if (!tags_are_repeatable(frame, packet)) return drop(burst, Drop::kVlanTags);
-  if (packet.ttl <= 1) return drop(burst, Drop::kTtlExpired);
+  if (packet.ttl <= 1) return refuse(burst, frame, packet, connection.group, Refusal::time_exceeded());
 
   if (from_client && is_opening_syn(packet) && may_reopen(connection.state())) {
     if (burst.roles[connection.group] == Role::kHandingOver) return drop(burst, Drop::kHandingOver);
@@ -318,6 +331,8 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
   const LastHop to = from_client ? burst.context.runtime->endpoints[connection.endpoint].next_hop.load(relaxed)
                                  : connection.last_hop.load(relaxed);
   if (to == 0) return drop(burst, Drop::kNoNeighbour);
+  const uint32_t mtu = burst.context.runtime->mtus[device_of(to)].load(relaxed);
+  if (is_too_big(frame, packet, mtu)) return refuse(burst, frame, packet, connection.group, Refusal::too_big(mtu));
 
   advance(burst, frame, packet, from_client, &connection);
   count_traffic(burst, connection, from_client, frame.bytes);
@@ -422,7 +437,8 @@ Verdict handle_unknown(Burst& burst, Frame& frame, const Arrival& arrival, uint1
 
 Verdict open_and_forward(Burst& burst, Frame& frame, const Arrival& arrival, const Opening& opening) {
   if (!tags_are_repeatable(frame, arrival.packet)) return drop(burst, Drop::kVlanTags);
-  if (arrival.packet.ttl <= 1) return drop(burst, Drop::kTtlExpired);
+  if (arrival.packet.ttl <= 1)
+    return refuse(burst, frame, arrival.packet, opening.server->group, Refusal::time_exceeded());
   Drop why;
   Found found = {connect_client(burst.context, frame, arrival.packet, opening, &why), Direction::kFromClient};
   if (found.connection == nullptr) {
@@ -449,6 +465,18 @@ Verdict reset(Burst& burst, Frame& frame, const Packet& packet, uint8_t group, D
   if ((packet.tcp_flags & wire::kRst) != 0) return drop(burst, otherwise);
   write_reset(frame, packet, answering_mac(burst, group, packet.family, frame.device));
   return answered(burst, frame, Count::kResetsSent);
+}
+
+// The sender is told, from the group's floating address where the packet came in. IPv4 without "don't fragment", too:
+// Tandem fragments nothing, and senders take the smaller MTU whatever that bit was.
+Verdict refuse(Burst& burst, Frame& frame, const Packet& packet, uint8_t group, const Refusal& refusal) {
+  const bool expired = refusal.kind == Refusal::Kind::kTimeExceeded;
+  const Address* source = burst.context.policy->groups[group].speaker(frame.device, packet.family);
+  if (burst.roles[group] != Role::kActive || source == nullptr || !may_be_told(frame, packet) ||
+      !burst.context.runtime->icmp_paces[burst.context.worker].take(burst.context.now))
+    return drop(burst, expired ? Drop::kTtlExpired : Drop::kOversized);
+  write_refusal(frame, packet, refusal, source->octets, answering_mac(burst, group, packet.family, frame.device));
+  return answered(burst, frame, expired ? Count::kTimeExceededSent : Count::kTooBigSent);
 }
 
 Verdict handle_echo(Burst& burst, Frame& frame, const Packet& packet, const OwnedAddress& owned) {

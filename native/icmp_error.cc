@@ -1,3 +1,4 @@
+// Reading what an error quotes, and translating it; in the order in which forward.cc asks.
 #include "icmp_error.h"
 
 #include <algorithm>

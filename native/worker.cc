@@ -56,9 +56,10 @@ void Worker::run() {
 // Between bursts: what costs a system call and changes seldom.
 void Worker::maintain(Nanos now) {
   maintained_ = now;
-  for (const auto& device : devices_) {
-    device->maintain();
-    context_.counters->add(Count::kDeviceDropped, device->take_dropped());
+  for (size_t i = 0; i < devices_.size(); i++) {
+    devices_[i]->maintain();
+    context_.counters->add(Count::kDeviceDropped, devices_[i]->take_dropped());
+    context_.runtime->mtus[i].store(devices_[i]->mtu(), std::memory_order_relaxed);
   }
 }
 

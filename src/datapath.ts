@@ -67,6 +67,8 @@ export interface PolicyGroup {
   readonly name: string;
   /** VRID on each device, by device index; 0: no virtual router there. */
   readonly vrids: readonly number[];
+  /** Its floating addresses on each device, by device index: what errors of our own come from. */
+  readonly floating: readonly (readonly AddressText[])[];
 }
 
 /** Everything the datapath decides by. Given whole; swapped in one store. */
@@ -87,11 +89,20 @@ export interface NextHop {
   readonly vlan: number;
 }
 
+export interface DeviceOptions {
+  readonly name: string;
+  readonly interface: string;
+  /** `memory` wants it, `packet` reads it from the interface. */
+  readonly mac?: string;
+  /** The same; `memory` without it sends packets of any length. Octets, 68..65535. */
+  readonly mtu?: number;
+}
+
 export interface DatapathOptions {
   /** `packet`: AF_PACKET on `interface`; `memory`: frames come through replay() only. */
   readonly kind: 'packet' | 'memory';
-  /** The config's link names in the unit's order; at most 16. `memory` wants a MAC, `packet` reads it. */
-  readonly devices: readonly { readonly name: string; readonly interface: string; readonly mac?: string }[];
+  /** The config's link names in the unit's order; at most 16. */
+  readonly devices: readonly DeviceOptions[];
   readonly workers: number;
   /** Connections the table holds; memory for them is reserved and touched by the constructor. */
   readonly connections: number;
@@ -185,7 +196,11 @@ export interface Datapath {
   virtualServerCounts(): VirtualServerCounts[];
   memberCounts(): MemberCounts[];
   /** At most `limit` connections from slot `cursor` on; `next` is null at the end. */
-  connections(cursor: number, limit: number, virtualServer: string | null): { rows: ConnectionRow[]; next: number | null };
+  connections(
+    cursor: number,
+    limit: number,
+    virtualServer: string | null,
+  ): { rows: ConnectionRow[]; next: number | null };
 
   // ---- memory devices
   /**
@@ -253,7 +268,9 @@ export interface ReceivedAdvert {
 export interface NativeModule {
   Datapath: new (options: DatapathOptions) => Datapath;
   /** No argument: a new memfd. A descriptor: maps it, and throws if it is not of this version. */
-  SharedState: new (fd?: number) => SharedStateHandle;
+  SharedState: new (
+    fd?: number,
+  ) => SharedStateHandle;
   FrameSender: new (interfaceName: string) => FrameSender;
   Ipv6AdvertSocket: new (interfaceName: string, onAdvert: (advert: ReceivedAdvert) => void) => Ipv6AdvertSocket;
   /** [name, sentence], drops then counts, in the order of readCounters(). Names are snake_case without the k. */

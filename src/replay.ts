@@ -25,6 +25,8 @@ export interface ReplayOptions {
   readonly role: 'active' | 'standby';
   /** Leave destination MAC addresses as captured; else see replay/arrival.ts. */
   readonly keepMac: boolean;
+  /** By link name; packets longer than the next device's are not forwarded. Not named: packets of any length. */
+  readonly mtus?: Readonly<Record<string, number>>;
   /** Told of every frame, in order. */
   readonly onVerdict?: (verdict: ReplayVerdict) => void;
 }
@@ -54,7 +56,10 @@ export async function replayCapture(native: NativeModule, options: ReplayOptions
   const sharedState = new native.SharedState();
   const datapath = new native.Datapath({
     kind: 'memory',
-    devices: topology.devices,
+    devices: topology.devices.map((device) => {
+      const mtu = options.mtus?.[device.name];
+      return mtu === undefined ? device : { ...device, mtu };
+    }),
     workers: 1,
     connections: Math.min(config.datapath.connections, CONNECTIONS_MAX),
     unit: unit === 'a' ? 0 : 1,

@@ -1,4 +1,4 @@
-/** Golden cases: ICMP and ICMPv6 errors about connections, translated inside and outside. */
+/** Golden cases: ICMP and ICMPv6 errors about connections, translated inside and outside, and errors of our own. */
 
 import { join, udp } from '../support/packets.js';
 import {
@@ -32,6 +32,8 @@ const backToClient6 = quoted('fd01::100', CLIENT6, segment(80, CLIENT_PORT));
 const opened6 = { frame: client('fd01::100', syn), verdict: toServer } as const;
 const openedRouted = { frame: client('10.1.0.101', syn), verdict: toServer } as const;
 const openedUdp = { frame: query('10.1.0.100'), verdict: toServer } as const;
+
+const data = { flags: 'A', sequence: 1019, acknowledgment: 5001 } as const;
 
 const fromRouter = { from: ROUTER, source: '10.2.0.254', destination: '10.2.0.1' } as const;
 const fromRouter6 = { from: ROUTER, source: 'fd02::fe', destination: 'fd02::1' } as const;
@@ -270,6 +272,37 @@ export const errorCases: readonly Case[] = [
       },
       { frame: packet(fromRouter, icmpError(4, 4, 0, 0, toMember)), verdict: 'drop icmp' },
       { frame: packet(fromRouter, icmpError(4, 5, 1, 0, toMember)), verdict: 'drop icmp' },
+    ],
+  },
+  // ---- errors of our own
+  {
+    name: 'too_big',
+    sentence: "a packet that is too long for the members' link is answered with that link's MTU",
+    mtus: { server: 1300 },
+    steps: [
+      ...handshake,
+      { frame: client('10.1.0.100', { ...data, payload: 'x'.repeat(1260) }), verdict: toServer },
+      { frame: client('10.1.0.100', { ...data, payload: 'x'.repeat(1261) }), verdict: toClient },
+      { frame: client('10.1.0.100', { ...data, payload: 'x'.repeat(1261) }, { fragment: 0 }), verdict: toClient },
+    ],
+  },
+  {
+    name: 'too_big_ipv6',
+    sentence: 'the same over IPv6',
+    mtus: { server: 1300 },
+    steps: [
+      opened6,
+      { frame: client('fd01::100', { ...data, payload: 'x'.repeat(1240) }), verdict: toServer },
+      { frame: client('fd01::100', { ...data, payload: 'x'.repeat(1241) }), verdict: toClient },
+    ],
+  },
+  {
+    name: 'too_big_for_client',
+    sentence: "a packet that is too long for the clients' link is the member's to shorten",
+    mtus: { client: 1300 },
+    steps: [
+      ...handshake,
+      { frame: member('10.2.0.11', '10.2.0.1', { flags: 'A', payload: 'x'.repeat(1261) }), verdict: toServer },
     ],
   },
   {

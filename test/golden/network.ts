@@ -29,6 +29,8 @@ export interface Case {
   readonly name: string;
   readonly sentence: string;
   readonly role?: 'standby';
+  /** By link; not named: packets of any length. */
+  readonly mtus?: Readonly<Record<string, number>>;
   readonly steps: readonly Step[];
 }
 

@@ -39,7 +39,9 @@ export async function runCase(native: NativeModule, config: Config, golden: Case
     const verdicts: string[] = [];
     const role = golden.role ?? 'active';
     const onVerdict = (verdict: ReplayVerdict) => verdicts.push(verdictText(verdict));
-    const summary = await replayCapture(native, { config, unit: 'a', input, output, role, keepMac: true, onVerdict });
+    const mtus = golden.mtus ?? {};
+    const how = { config, unit: 'a', input, output, role, mtus, keepMac: true, onVerdict } as const;
+    const summary = await replayCapture(native, how);
     return { output: readFileSync(output), verdicts, summary };
   } finally {
     rmSync(folder, { recursive: true });

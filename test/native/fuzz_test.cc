@@ -46,6 +46,10 @@ std::vector<Bytes> seeds() {
     frames.push_back(tcp_frame(v4, to4, {.source_port = 9, .destination_port = 99, .flags = flags}));
   }
   frames.push_back(udp_frame(v4, to4, {.source_port = 5353, .destination_port = 53, .payload = "who?"}));
+  Ip expired = to4;
+  expired.ttl = 1;
+  frames.push_back(tcp_frame(v4, expired, {.source_port = 40000, .destination_port = 80, .flags = 0x02}));
+  frames.push_back(udp_frame(v4, to4, {.source_port = 5353, .destination_port = 53, .payload = std::string(60, 'x')}));
   frames.push_back(udp_frame(v4, to4, {.source_port = 5354, .destination_port = 53, .checksum = false}));
   frames.push_back(icmp_frame(v4, to4, 8, 0, {0, 1, 0, 1, 'x'}));
   frames.push_back(icmp_frame(v6, to6, 128, 0, {0, 1, 0, 1, 'x'}));
@@ -134,6 +138,7 @@ TEST(whatever_arrives_gets_one_verdict_and_is_counted_once) {
   unit.runtime->mirror_wanted = true;
   for (auto& server : unit.runtime->virtual_servers) server.mirror = true;
 
+  unit.runtime->mtus[kServerDevice] = 60;
   const std::vector<Bytes> from = seeds();
   size_t cursor = 0;
   uint64_t forwarded = 0, punted = 0, dropped = 0, received = 0;
@@ -173,9 +178,9 @@ TEST(whatever_arrives_gets_one_verdict_and_is_counted_once) {
   CHECK_EQ(forwarded + punted + dropped, received);
   CHECK_EQ(unit.count(Count::kPunted), punted);
   // The seeds are such that every way out was taken.
-  for (const Count count :
-       {Count::kForwarded, Count::kPunted, Count::kArpReplies, Count::kNeighbourAdvertisements, Count::kEchoReplies,
-        Count::kResetsSent, Count::kOpened, Count::kAdopted, Count::kExpired, Count::kIcmpErrors}) {
+  for (const Count count : {Count::kForwarded, Count::kPunted, Count::kArpReplies, Count::kNeighbourAdvertisements,
+                            Count::kEchoReplies, Count::kResetsSent, Count::kOpened, Count::kAdopted, Count::kExpired,
+                            Count::kIcmpErrors, Count::kTimeExceededSent, Count::kTooBigSent}) {
     CHECK(unit.count(count) > 0);
   }
   // And what was opened and closed is still in step.

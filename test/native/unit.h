@@ -107,7 +107,8 @@ struct Unit {
   // received = forwarded + answered + punted + dropped
   bool is_balanced() const {
     uint64_t sum = count(Count::kForwarded) + count(Count::kPunted) + count(Count::kArpReplies) +
-                   count(Count::kNeighbourAdvertisements) + count(Count::kEchoReplies) + count(Count::kResetsSent);
+                   count(Count::kNeighbourAdvertisements) + count(Count::kEchoReplies) + count(Count::kResetsSent) +
+                   count(Count::kTimeExceededSent) + count(Count::kTooBigSent);
     for (const auto& drop : counters.drops) sum += drop;
     return sum == count(Count::kReceived);
   }
