@@ -395,7 +395,8 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
       throw_range_error(env, "replay: frame " + std::to_string(inspected.frames) + " " + fault_text(inspected.fault));
       return env.Undefined();
     }
-    const size_t needed = input->bytes + inspected.frames * MemoryDevice::kGrowthMax;
+    const size_t needed = input->bytes + inspected.frames * MemoryDevice::kGrowthMax +
+                          engine_->fragments().held() * (MemoryDevice::kGrowthMax + Fragments::kHeldBytesMax);
     if (output->bytes < needed) {
       throw_range_error(env, "replay: the output has " + std::to_string(output->bytes) + " bytes; " +
                                  std::to_string(inspected.frames) + " frames may need " + std::to_string(needed));

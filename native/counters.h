@@ -18,7 +18,13 @@ namespace tandem {
 #define TANDEM_FOREACH_DROP(X)                                                                          \
   X(kTruncated, "a header or the stated length runs past the end of the frame")                         \
   X(kBadHeader, "a header's version, length or checksum is wrong")                                      \
-  X(kFragment, "a fragment, whose ports are in another frame")                                          \
+  X(kFragment, "a fragment of neither TCP nor UDP, or whose first fragment was not forwarded")          \
+  X(kFragmentTiny, "a fragment that hides or overwrites a transport header (RFC 1858)")                 \
+  X(kFragmentOverlap, "a fragment with octets that another of its packet had (RFC 5722)")               \
+  X(kFragmentDisorder, "a fragment of a packet with too many gaps between its fragments")               \
+  X(kFragmentTimeout, "a fragment that was held until its first fragment came, which it did not")       \
+  X(kFragmentsFull, "a fragment of a packet more than are followed at a time")                          \
+  X(kFragmentsHeldFull, "a fragment before its first one, and too many are held or it is too long")     \
   X(kExtensionHeaders, "an IPv6 extension header that hides the transport, or too many of them")        \
   X(kProtocol, "neither TCP, UDP, ICMP nor ICMPv6, and sent to one of our addresses")                   \
   X(kStandby, "its traffic group is not active on this unit, or the lease has run out")                 \
@@ -51,6 +57,8 @@ enum class Drop : uint8_t {
   X(kForwarded, "frames sent for a known or new connection")                             \
   X(kIcmpErrors, "of these, ICMP and ICMPv6 errors about a connection")                  \
   X(kPunted, "frames left to the kernel")                                                \
+  X(kFragmentsForwarded, "of these, later fragments of a packet")                        \
+  X(kFragmentsHeld, "fragments held until their first one comes")                        \
   X(kArpReplies, "ARP requests answered")                                                \
   X(kNeighbourAdvertisements, "neighbour solicitations answered")                        \
   X(kEchoReplies, "ICMP and ICMPv6 echo requests answered")                              \

@@ -50,6 +50,7 @@ SystemError Engine::open(const EngineOptions& options, SharedState* shared) {
     return system_error("memory for a connection table of " + std::to_string(options.connections) + " connections",
                         "lower datapath.connections");
   }
+  if (!fragments_.reserve()) return system_error("memory for packets in fragments", "");
   ports_.start(options.unit, options.packet ? SnatPorts::First::kRandom : SnatPorts::First::kLowest);
   for (size_t worker = 0; worker < options.workers; worker++) {
     runtime_->traffic[worker] = std::make_unique<std::array<Traffic, kVirtualServersMax>>();
@@ -127,7 +128,8 @@ ForwardContext Engine::context_for(size_t worker) {
           runtime_->traffic[worker].get(),
           macs_.data(),
           worker,
-          0};
+          0,
+          &fragments_};
 }
 
 // ---- policy
@@ -253,6 +255,7 @@ bool Engine::drop_unannounced(uint8_t generation, bool restart, uint32_t* closed
 size_t Engine::replay(const uint8_t* input, size_t bytes, uint8_t* output) {
   std::array<Frame, kBurst> frames;
   std::array<Verdict, kBurst> verdicts;
+  std::array<Fragments::Released, kBurst> released;
   ForwardContext context = context_for(0);
   context.policy = policy_.enter(0);
   const TableVisit visit(table_, 0);
@@ -261,6 +264,13 @@ size_t Engine::replay(const uint8_t* input, size_t bytes, uint8_t* output) {
     context.now = memory_->time();
     forward_burst(context, frames.data(), count, verdicts.data());
     memory_->report(frames.data(), verdicts.data(), count);
+    while (const size_t late = fragments_.take_released(0, released.data(), kBurst)) {
+      std::array<uint8_t, kBurst> arrived;
+      for (size_t i = 0; i < late; i++) arrived[i] = released[i].frame.device;
+      forward_released(context, released.data(), late, frames.data(), verdicts.data());
+      memory_->report_released(frames.data(), verdicts.data(), arrived.data(), late);
+      fragments_.free_released(0);
+    }
     const size_t due = replay_pace_->due(context.now, kSweepIdleMax);
     if (due > 0) sweep(context, replay_pace_->cursor(), due);
     table_.quiesce(0);

@@ -117,6 +117,7 @@ class Engine {
   // ---- reading
   uint64_t counter(size_t index) const;  // drops, then counts
   const ConnTable& table() const { return table_; }
+  const Fragments& fragments() const { return fragments_; }
   std::vector<ServerView> servers() const;
   std::vector<MemberView> members() const;
   // At most `limit` connections from slot *cursor on. Moves *cursor to where the next call goes on; false
@@ -144,6 +145,7 @@ class Engine {
   IdRegistry ids_;
   ConnTable table_;
   SnatPorts ports_;
+  Fragments fragments_;
   MirrorSource source_;
   MirrorSink sink_;
   PolicySlot policy_;

@@ -64,6 +64,7 @@ class Worker {
   void run();
   bool pass(Nanos now);
   void send(const Frame& frame, const Verdict& verdict);
+  void send_released();
   void maintain(Nanos now);
   void sleep();
 
@@ -75,6 +76,7 @@ class Worker {
   std::vector<std::unique_ptr<Device>> devices_;
   std::array<Frame, kBurst> frames_;
   std::array<Verdict, kBurst> verdicts_;
+  std::array<Fragments::Released, kBurst> released_;
   std::atomic<bool> stopping_{false};
   int wake_ = -1;  // eventfd: written by stop()
   std::thread thread_;

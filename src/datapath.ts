@@ -206,9 +206,11 @@ export interface Datapath {
   /**
    * Forwards frames and returns bytes written to `output`. `input` holds, per frame and little endian: time u64 ns,
    * device u16, reserved u16, bytes u32, then the frame. `output` holds, per input frame and in its order: verdict
-   * u8 (0 forward, 1 punt, 2 drop), drop u8 (index in dropNames), device u16, bytes u32, then the frame if forwarded.
+   * u8 (0 forward, 1 punt, 2 drop, 3 hold), drop u8 (index in dropNames), device u16, bytes u32, then the frame if
+   * forwarded. What becomes of fragments that were held stands behind the burst that released them, verdict + 128,
+   * in the high octet of `device` the one they came from; such fragments may be of an earlier call.
    * A burst is up to 64 consecutive frames of equal time. Throws RangeError if a frame is not whole or the output
-   * is too small; it never needs more than the input's size plus 128 bytes per frame.
+   * is too small; it never needs more than the input's size plus 128 bytes per frame, and as much for what is held from before.
    */
   replay(input: Uint8Array, output: Uint8Array): number;
 }

@@ -91,6 +91,15 @@ struct ExtensionHeader {
 };
 static_assert(sizeof(ExtensionHeader) == 4 && alignof(ExtensionHeader) == 1);
 
+// RFC 8200 section 4.5.
+struct Ipv6FragmentHeader {
+  uint8_t next_header;
+  uint8_t reserved;
+  be16 offset_more;  // 13 bits offset in units of 8 bytes, 2 reserved, 1 more fragments
+  be32 identification;
+};
+static_assert(sizeof(Ipv6FragmentHeader) == 8 && alignof(Ipv6FragmentHeader) == 1);
+
 // RFC 9293 section 3.1.
 struct TcpHeader {
   be16 source_port;

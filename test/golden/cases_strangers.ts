@@ -275,14 +275,6 @@ export const strangerCases: readonly Case[] = [
       { frame: client('fd01::100', { flags: 'S', payload: 'x'.repeat(1401) }, { ttl: 1 }), verdict: toClient },
     ],
   },
-  {
-    name: 'fragments',
-    sentence: 'fragments are dropped, the first as well as those without ports',
-    steps: [
-      { frame: client('10.1.0.100', syn, { fragment: 0x2000 }), verdict: 'drop fragment' },
-      { frame: client('10.1.0.100', syn, { fragment: 0x0010 }), verdict: 'drop fragment' },
-    ],
-  },
   // ---- the other role
   {
     name: 'standby',

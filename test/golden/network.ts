@@ -1,5 +1,6 @@
 /** The network of the golden cases, the other half of tandem.yaml: who is where, and short ways to build packets. */
 
+import { ipAddress } from '../../src/wire/ip_address.js';
 import {
   arp,
   type EthernetFields,
@@ -9,6 +10,7 @@ import {
   ipPacket,
   join,
   neighbourSolicitation,
+  other,
   type TcpFields,
   type Transport,
   tcp,
@@ -86,6 +88,28 @@ export function reply(from: string, to: string, fields: Partial<UdpFields> = {},
 export function packet(fields: Link & Pick<IpFields, 'source' | 'destination'>, transport: Transport): Uint8Array {
   const to = fields.destination.includes(':') ? VIRTUAL6 : VIRTUAL4;
   return ipFrame({ from: GATEWAY, to, ...fields }, fields, transport);
+}
+
+/** The fragments of a packet whose payload is cut at `cuts`, which are multiples of 8. */
+export function fragments(
+  fields: Link & Pick<IpFields, 'source' | 'destination'>,
+  transport: Transport,
+  cuts: readonly number[],
+): Uint8Array[] {
+  const [source, destination] = [ipAddress(fields.source), ipAddress(fields.destination)];
+  const payload = transport.bytes(source.octets, destination.octets);
+  const begins = [0, ...cuts];
+  return begins.map((begin, index) => {
+    const end = begins[index + 1] ?? payload.length;
+    const more = end < payload.length;
+    const part = payload.subarray(begin, end);
+    if (source.family === 4) {
+      return packet({ ...fields, fragment: (more ? 0x2000 : 0) | (begin / 8) }, other(transport.protocol, part));
+    }
+    // RFC 8200 section 4.5.
+    const header = join(Uint8Array.of(transport.protocol, 0), word(begin | (more ? 1 : 0)), word(0), word(7));
+    return packet(fields, other(44, join(header, part)));
+  });
 }
 
 /** The TCP segment that errors quote. */

@@ -38,7 +38,7 @@ TEST(drops_by_name) {
       {"not our address", tcp(abroad, 40000, 80, kSyn), 0, Drop::kTransit},
       {"nor with ICMP", icmp_frame(kFromClient, abroad, 8, 0, {0, 1, 0, 1}), 0, Drop::kTransit},
       {"TTL used up, and nobody to tell", tcp(expired, 40000, 80, kSyn), 0, Drop::kTtlExpired},
-      {"a fragment", tcp(fragment, 40000, 80, kSyn), 0, Drop::kFragment},
+      {"a fragment of an odd length", tcp(fragment, 40000, 80, kSyn), 0, Drop::kBadHeader},
       {"a wrong IPv4 checksum", bad_sum, 0, Drop::kBadHeader},
       {"cut short", shortened, 0, Drop::kTruncated},
       {"less than an Ethernet header", Bytes(kOwnMac[0], kOwnMac[0] + 13), 0, Drop::kTruncated},
