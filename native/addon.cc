@@ -118,11 +118,12 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
       const std::string path = element("devices", i);
       const Napi::Object device = reader->object(devices[i], path);
       EngineOptions::DeviceOptions made{
-          reader->text(device, "name", path), reader->text(device, "interface", path), {}};
+          reader->text(device, "name", path), reader->text(device, "interface", path), {}, kMtuNone};
       if (!options->live) {
         const std::string mac = reader->text(device, "mac", path);
         if (reader->ok() && !parse_mac(mac, &made.mac))
           reader->fail(path + ".mac", "\"" + mac + "\" is no MAC address");
+        if (reader->ok() && device.Has("mtu")) made.mtu = reader->integer(device, "mtu", path, 68, UINT16_MAX);
       }
       options->devices.push_back(std::move(made));
     }
@@ -420,7 +421,8 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
       throw_range_error(env, "replay: frame " + std::to_string(inspected.frames) + " " + fault_text(inspected.fault));
       return env.Undefined();
     }
-    const size_t needed = input->bytes + inspected.frames * MemoryDevice::kGrowthMax;
+    const size_t needed = input->bytes + inspected.frames * MemoryDevice::kGrowthMax +
+                          engine_->fragments().held() * (MemoryDevice::kGrowthMax + Fragments::kHeldBytesMax);
     if (output->bytes < needed) {
       throw_range_error(env, "replay: the output has " + std::to_string(output->bytes) + " bytes; " +
                                  std::to_string(inspected.frames) + " frames may need " + std::to_string(needed));

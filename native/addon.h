@@ -52,6 +52,7 @@ class ObjectReader {
 
   Napi::Object object(const Napi::Value& value, const std::string& path);
   Napi::Array array(const Napi::Object& object, const char* key, const std::string& path);
+  Napi::Array array(const Napi::Value& value, const std::string& path);
   std::string text(const Napi::Object& object, const char* key, const std::string& path);
   bool boolean(const Napi::Object& object, const char* key, const std::string& path);
   double number(const Napi::Object& object, const char* key, const std::string& path, double low, double high);

@@ -29,6 +29,15 @@ uint32_t index_in(ObjectReader* reader, const Napi::Object& object, const char* 
   return index;
 }
 
+// The first of each family that is not link-local; else the first.
+void choose_speaker(const Address& address, Address* speakers) {
+  const auto is_link_local = [](const Address& one) {
+    return one.family == 6 && one.octets[0] == 0xfe && (one.octets[1] & 0xc0) == 0x80;
+  };
+  Address& speaker = speakers[address.family == 4 ? 0 : 1];
+  if (speaker.family == 0 || (is_link_local(speaker) && !is_link_local(address))) speaker = address;
+}
+
 void read_group(ObjectReader* reader, const Napi::Value& value, const std::string& path, size_t devices,
                 PolicyDraft* draft) {
   const Napi::Object group = reader->object(value, path);
@@ -41,6 +50,19 @@ void read_group(ObjectReader* reader, const Napi::Value& value, const std::strin
   PolicyGroup made{};
   for (uint32_t device = 0; reader->ok() && device < vrids.Length(); device++) {
     made.vrid[device] = static_cast<uint8_t>(reader->integer(vrids[device], element(path + ".vrids", device), 0, 255));
+  }
+  const Napi::Array floating = reader->array(group, "floating", path);
+  if (reader->ok() && floating.Length() != devices) {
+    reader->fail(path + ".floating",
+                 std::to_string(floating.Length()) + " entries, and there are " + std::to_string(devices) + " devices");
+  }
+  for (uint32_t device = 0; reader->ok() && device < floating.Length(); device++) {
+    const std::string at = element(path + ".floating", device);
+    const Napi::Array addresses = reader->array(floating[device], at);
+    for (uint32_t i = 0; reader->ok() && i < addresses.Length(); i++) {
+      const Address address = reader->address(addresses[i], element(at, i));
+      if (reader->ok()) choose_speaker(address, made.floating[device]);
+    }
   }
   draft->policy->groups.push_back(made);
 }

@@ -112,6 +112,14 @@ Napi::Array ObjectReader::array(const Napi::Object& object, const char* key, con
   return Napi::Array::New(object.Env());
 }
 
+Napi::Array ObjectReader::array(const Napi::Value& value, const std::string& path) {
+  if (ok()) {
+    if (value.IsArray()) return value.As<Napi::Array>();
+    fail(path, std::string("is ") + type_name(value) + ", not an array");
+  }
+  return Napi::Array::New(value.Env());
+}
+
 std::string ObjectReader::text(const Napi::Object& object, const char* key, const std::string& path) {
   if (!ok()) return {};
   const Napi::Value value = get(object, key, path);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "limits.h"
 #include "wire/checksum.h"
 #include "wire/headers.h"
 
@@ -194,6 +195,90 @@ void write_reset(Frame& frame, const Packet& packet, const MacAddress& virtual_m
                      .host();
   return_to_sender(frame, virtual_mac);
   end_frame_at(frame, transport + sizeof tcp);
+}
+
+// ---- refusals
+
+namespace {
+
+// RFC 1812 section 4.3.2.3: "as much of the original datagram as possible without the length of the ICMP datagram
+// exceeding 576 bytes"; RFC 4443 section 2.4 (c): "without exceeding the minimum IPv6 MTU".
+constexpr size_t kErrorBytesMax4 = 576, kErrorBytesMax6 = 1280;
+// RFC 1812 section 4.3.2.5: an error has precedence 6 or 7.
+constexpr uint8_t kInternetworkControl = 0xc0;
+constexpr size_t kHeaders4 = sizeof(Ipv4Header) + sizeof(IcmpHeader),
+                 kHeaders6 = sizeof(Ipv6Header) + sizeof(IcmpHeader);
+// A device may have put a tag, which it took out of the bytes, into the headroom already.
+static_assert(kHeaders6 + sizeof(VlanTag) <= kFrameHeadroom);
+
+IcmpHeader refusal_header(uint8_t family, const Refusal& refusal) {
+  const bool too_big = refusal.kind == Refusal::Kind::kTooBig;
+  IcmpHeader icmp = {};
+  if (family == 4) {
+    // RFC 1191 section 4: the next hop's MTU stands in the low 16 bits.
+    constexpr uint8_t kFragmentationNeeded = 4;
+    icmp.type = too_big ? kIcmpUnreachable : kIcmpTimeExceeded;
+    icmp.code = too_big ? kFragmentationNeeded : 0;
+    icmp.rest = std::min<uint32_t>(refusal.mtu, UINT16_MAX);
+  } else {
+    icmp.type = too_big ? kIcmpv6PacketTooBig : kIcmpv6TimeExceeded;
+    icmp.rest = refusal.mtu;
+  }
+  return icmp;
+}
+
+}  // namespace
+
+bool may_be_told(const Frame& frame, const Packet& packet) {
+  if (packet.family == 6) {
+    const auto& ip = header_in<Ipv6Header>(frame.data, packet.network);
+    return ip.source[0] != 0xff && !is_unspecified(ip.source);
+  }
+  // 0.0.0.0/8, 127.0.0.0/8, multicast, what is reserved, and broadcast.
+  const uint8_t first = header_in<Ipv4Header>(frame.data, packet.network).source[0];
+  return first != 0 && first != 127 && first < 224;
+}
+
+void write_refusal(Frame& frame, const Packet& packet, const Refusal& refusal, const uint8_t* source,
+                   const MacAddress& virtual_mac) {
+  const bool v4 = packet.family == 4;
+  const size_t headers = v4 ? kHeaders4 : kHeaders6;
+  const size_t quoted =
+      std::min<size_t>(packet.end - packet.network, (v4 ? kErrorBytesMax4 : kErrorBytesMax6) - headers);
+  // Ethernet header and tags move to the front; the packet stays where it is and becomes the quote.
+  std::memmove(frame.data - headers, frame.data, packet.network);
+  frame.data -= headers;
+  const size_t quote = packet.network + headers;
+  const size_t transport = quote - sizeof(IcmpHeader);
+  const uint32_t message_bytes = static_cast<uint32_t>(sizeof(IcmpHeader) + quoted);
+  auto& icmp = header_in<IcmpHeader>(frame.data, transport);
+  icmp = refusal_header(packet.family, refusal);
+
+  uint64_t sum = sum_octets(frame.data + transport, message_bytes);
+  if (v4) {
+    auto& ip = header_in<Ipv4Header>(frame.data, packet.network);
+    ip = {};
+    ip.version_ihl = 0x45;
+    ip.tos = kInternetworkControl;
+    ip.total_length = static_cast<uint16_t>(headers + quoted);
+    ip.ttl = kAnswerTtl;
+    ip.protocol = wire::kIcmp;
+    std::memcpy(ip.source, source, sizeof ip.source);
+    std::memcpy(ip.destination, header_in<Ipv4Header>(frame.data, quote).source, sizeof ip.destination);
+    finish_ipv4(ip, sizeof ip);
+  } else {
+    auto& ip = header_in<Ipv6Header>(frame.data, packet.network);
+    ip.version_class_flow = uint32_t{6} << 28;
+    ip.payload_length = static_cast<uint16_t>(message_bytes);
+    ip.next_header = wire::kIcmpv6;
+    ip.hop_limit = kAnswerTtl;
+    std::memcpy(ip.source, source, sizeof ip.source);
+    std::memcpy(ip.destination, header_in<Ipv6Header>(frame.data, quote).source, sizeof ip.destination);
+    sum += sum_pseudo_header(6, ip.source, message_bytes, wire::kIcmpv6);
+  }
+  icmp.checksum = checksum_of(sum).host();
+  return_to_sender(frame, virtual_mac);
+  end_frame_at(frame, quote + quoted);
 }
 
 }  // namespace tandem

@@ -18,7 +18,13 @@ namespace tandem {
 #define TANDEM_FOREACH_DROP(X)                                                                          \
   X(kTruncated, "a header or the stated length runs past the end of the frame")                         \
   X(kBadHeader, "a header's version, length or checksum is wrong")                                      \
-  X(kFragment, "a fragment, whose ports are in another frame")                                          \
+  X(kFragment, "a fragment of neither TCP nor UDP, or whose first fragment was not forwarded")          \
+  X(kFragmentTiny, "a fragment that hides or overwrites a transport header (RFC 1858)")                 \
+  X(kFragmentOverlap, "a fragment with octets that another of its packet had (RFC 5722)")               \
+  X(kFragmentDisorder, "a fragment of a packet with too many gaps between its fragments")               \
+  X(kFragmentTimeout, "a fragment that was held until its first fragment came, which it did not")       \
+  X(kFragmentsFull, "a fragment of a packet more than are followed at a time")                          \
+  X(kFragmentsHeldFull, "a fragment before its first one, and too many are held or it is too long")     \
   X(kExtensionHeaders, "an IPv6 extension header that hides the transport, or too many of them")        \
   X(kProtocol, "neither TCP, UDP, ICMP nor ICMPv6, and sent to one of our addresses")                   \
   X(kStandby, "its traffic group is not active on this unit, or the lease has run out")                 \
@@ -30,14 +36,15 @@ namespace tandem {
   X(kNoSnatPort, "every SNAT port towards this member is in use")                                       \
   X(kNoNeighbour, "the next hop's MAC address is not known")                                            \
   X(kTableFull, "the connection table has no free slot")                                                \
-  X(kTtlExpired, "the TTL or hop limit has run out")                                                    \
-  X(kIcmp, "ICMP or ICMPv6 to one of our addresses that is not an echo request")                        \
+  X(kTtlExpired, "the TTL or hop limit has run out, and its sender is not told")                        \
+  X(kIcmp, "ICMP or ICMPv6 to one of our addresses that is neither an echo request nor an error")       \
+  X(kIcmpUnknown, "an ICMP or ICMPv6 error about no known connection")                                  \
   X(kHandingOver, "of no known connection while its traffic group is being handed over")                \
   X(kFlowTaken, "without SNAT, the member already has a connection from this client address and port")  \
   X(kVlanTags, "of a connection, with tags that a reply cannot repeat: two of them, or an 802.1ad tag") \
   X(kNotAsked, "ARP or neighbour solicitation for an address that is not active on this unit")          \
   X(kDeviceFull, "the device's transmit queue refused it")                                              \
-  X(kOversized, "longer than the device's MTU")                                                         \
+  X(kOversized, "longer than the device's MTU, and its sender is not told")                              \
   X(kDeviceGone, "the interface it was to leave by has been deleted")
 
 enum class Drop : uint8_t {
@@ -49,11 +56,16 @@ enum class Drop : uint8_t {
 #define TANDEM_FOREACH_COUNT(X)                                                          \
   X(kReceived, "frames read from devices")                                               \
   X(kForwarded, "frames sent for a known or new connection")                             \
+  X(kIcmpErrors, "of these, ICMP and ICMPv6 errors about a connection")                  \
   X(kPunted, "frames left to the kernel")                                                \
+  X(kFragmentsForwarded, "of these, later fragments of a packet")                        \
+  X(kFragmentsHeld, "fragments held until their first one comes")                        \
   X(kArpReplies, "ARP requests answered")                                                \
   X(kNeighbourAdvertisements, "neighbour solicitations answered")                        \
   X(kEchoReplies, "ICMP and ICMPv6 echo requests answered")                              \
   X(kResetsSent, "TCP resets sent (unknown: reset, closed: reset)")                      \
+  X(kTimeExceededSent, "senders told that the TTL or hop limit has run out")             \
+  X(kTooBigSent, "senders told that a packet is longer than the next device's MTU")      \
   X(kOpened, "connections opened by a packet")                                           \
   X(kAdopted, "connections opened by a packet that was no SYN (unknown: adopt)")         \
   X(kReopened, "connections opened anew by a SYN on a tuple that was closing")           \

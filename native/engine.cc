@@ -25,6 +25,7 @@ SystemError Engine::open(const EngineOptions& options, SharedState* shared) {
     return system_error("memory for a connection table of " + std::to_string(options.connections) + " connections",
                         "lower datapath.connections");
   }
+  if (!fragments_.reserve()) return system_error("memory for packets in fragments", "");
   ports_.start(options.unit, options.live ? SnatPorts::First::kRandom : SnatPorts::First::kLowest);
   for (size_t worker = 0; worker < options.workers; worker++) {
     runtime_->traffic[worker] = std::make_unique<std::array<Traffic, kVirtualServersMax>>();
@@ -40,7 +41,10 @@ SystemError Engine::open(const EngineOptions& options, SharedState* shared) {
   sink_.set_members(policy_.current());
 
   if (options.live) return {};
-  for (size_t device = 0; device < options.devices.size(); device++) macs_[device] = options.devices[device].mac;
+  for (size_t device = 0; device < options.devices.size(); device++) {
+    macs_[device] = options.devices[device].mac;
+    runtime_->mtus[device].store(options.devices[device].mtu, kRelaxed);
+  }
   memory_ = std::make_unique<MemoryDevice>(macs_[0]);
   replay_pace_ = std::make_unique<SweepPace>(table_.slots(), 1, 0);
   return {};
@@ -89,7 +93,8 @@ ForwardContext Engine::context_for(size_t worker) {
           runtime_->traffic[worker].get(),
           macs_.data(),
           worker,
-          0};
+          0,
+          &fragments_};
 }
 
 // ---- policy
@@ -208,6 +213,7 @@ bool Engine::drop_unannounced(uint8_t generation, bool restart, uint32_t* closed
 size_t Engine::replay(const uint8_t* input, size_t bytes, uint8_t* output) {
   std::array<Frame, kBurst> frames;
   std::array<Verdict, kBurst> verdicts;
+  std::array<Fragments::Released, kBurst> released;
   ForwardContext context = context_for(0);
   context.policy = policy_.enter(0);
   const TableVisit visit(table_, 0);
@@ -216,6 +222,13 @@ size_t Engine::replay(const uint8_t* input, size_t bytes, uint8_t* output) {
     context.now = memory_->time();
     forward_burst(context, frames.data(), count, verdicts.data());
     memory_->report(frames.data(), verdicts.data(), count);
+    while (const size_t late = fragments_.take_released(0, released.data(), kBurst)) {
+      std::array<uint8_t, kBurst> arrived;
+      for (size_t i = 0; i < late; i++) arrived[i] = released[i].frame.device;
+      forward_released(context, released.data(), late, frames.data(), verdicts.data());
+      memory_->report_released(frames.data(), verdicts.data(), arrived.data(), late);
+      fragments_.free_released(0);
+    }
     const size_t due = replay_pace_->due(context.now, kSweepIdleMax);
     if (due > 0) sweep(context, replay_pace_->cursor(), due);
     table_.quiesce(0);

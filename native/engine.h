@@ -38,6 +38,7 @@ struct EngineOptions {
     std::string name;       // the config's link
     std::string interface;  // Linux's
     MacAddress mac;         // memory only
+    uint32_t mtu;           // memory only; kMtuNone: no bound
   };
   bool live;                            // false: memory
   DeviceKind kind = DeviceKind::kAuto;  // live only, and `wait`
@@ -122,6 +123,7 @@ class Engine {
   // ---- reading
   uint64_t counter(size_t index) const;  // drops, then counts
   const ConnTable& table() const { return table_; }
+  const Fragments& fragments() const { return fragments_; }
   std::vector<ServerView> servers() const;
   std::vector<MemberView> members() const;
   // At most `limit` connections from slot *cursor on. Moves *cursor to where the next call goes on; false
@@ -148,6 +150,7 @@ class Engine {
   IdRegistry ids_;
   ConnTable table_;
   SnatPorts ports_;
+  Fragments fragments_;
   MirrorSource source_;
   MirrorSink sink_;
   PolicySlot policy_;

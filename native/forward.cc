@@ -1,11 +1,15 @@
 #include "forward.h"
 
+#include <bit>
 #include <cstring>
 
 #include "answer.h"
 #include "connect.h"
+#include "fragments.h"
+#include "icmp_error.h"
 #include "rewrite.h"
 #include "wire/checksum.h"
+#include "wire/fragment.h"
 #include "wire/headers.h"
 
 namespace tandem {
@@ -19,11 +23,13 @@ constexpr auto relaxed = std::memory_order_relaxed;
 // What a frame is to us, before anybody asks the table or the policy about its addresses.
 enum class Path : uint8_t {
   kConnection,  // TCP or UDP to one of our virtual MACs
+  kIcmpError,   // ICMP or ICMPv6 about a packet, to one of our virtual MACs
   kOtherIp,     // any other IP packet to one of our virtual MACs
   kArpRequest,
   kSolicitation,  // of a neighbour, RFC 4861
   kMldQuery,
-  kBroken,  // to one of our virtual MACs, and no packet
+  kFragment,  // of a packet, to one of our virtual MACs
+  kBroken,    // to one of our virtual MACs, and no packet
   kKernels,
 };
 
@@ -52,6 +58,8 @@ struct Burst {
 Path classify(const Burst& burst, const Frame& frame, Arrival* arrival);
 void read_flow(const Frame& frame, const Packet& packet, FlowKey* flow);
 Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival);
+Verdict refuse(Burst& burst, Frame& frame, const Packet& packet, uint8_t group, const Refusal& refusal);
+Verdict forward_later_fragment(Burst& burst, Frame& frame, const Packet& packet, uint64_t ports);
 Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, const Found& found);
 Verdict handle_unknown(Burst& burst, Frame& frame, const Arrival& arrival, uint16_t incarnation);
 
@@ -79,6 +87,19 @@ void forward_burst(const ForwardContext& context, Frame* frames, size_t count, V
   context.counters->add(Count::kReceived, count);
   context.counters->add(Count::kForwarded, burst.forwarded);
   context.counters->add(Count::kPunted, burst.punted);
+}
+
+void forward_released(const ForwardContext& context, const Fragments::Released* released, size_t count, Frame* frames,
+                      Verdict* verdicts) {
+  Burst burst(context);
+  for (size_t i = 0; i < count; ++i) {
+    frames[i] = released[i].frame;
+    Packet packet;
+    wire::parse_link(frames[i].data, frames[i].bytes, &packet);
+    wire::parse_network(frames[i].data, frames[i].bytes, &packet);
+    verdicts[i] = forward_later_fragment(burst, frames[i], packet, released[i].ports);
+  }
+  context.counters->add(Count::kForwarded, burst.forwarded);
 }
 
 namespace {
@@ -134,8 +155,10 @@ Path classify_ours(const Packet& packet) {
     case PacketKind::kUdp:
       return Path::kConnection;
     case PacketKind::kIcmpv6:
-      return packet.icmp_type == wire::kNeighbourSolicitation ? Path::kSolicitation : Path::kOtherIp;
+      if (packet.icmp_type == wire::kNeighbourSolicitation) return Path::kSolicitation;
+      return is_icmp_error(packet) ? Path::kIcmpError : Path::kOtherIp;
     case PacketKind::kIcmp:
+      return is_icmp_error(packet) ? Path::kIcmpError : Path::kOtherIp;
     case PacketKind::kOther:
       return Path::kOtherIp;
     case PacketKind::kArp:
@@ -143,7 +166,7 @@ Path classify_ours(const Packet& packet) {
     case PacketKind::kNotIp:
       return Path::kKernels;
     case PacketKind::kFault:
-      return Path::kBroken;
+      return packet.fault == wire::Fault::kFragment ? Path::kFragment : Path::kBroken;
   }
   return Path::kBroken;
 }
@@ -168,7 +191,7 @@ Path classify(const Burst& burst, const Frame& frame, Arrival* arrival) {
 
 // FlowKey::v4() and v6() in a few loads: source and destination stand side by side in a header, as do ports.
 // Word by word, for the table reads the key word by word: what is stored in one width and loaded in another stalls.
-void read_flow(const Frame& frame, const Packet& packet, FlowKey* flow) {
+inline void read_addresses(const Frame& frame, const Packet& packet, FlowKey* flow) {
   const auto word = [&frame](size_t offset) {
     uint64_t octets;
     std::memcpy(&octets, frame.data + offset, sizeof octets);
@@ -182,6 +205,10 @@ void read_flow(const Frame& frame, const Packet& packet, FlowKey* flow) {
       flow->words[i] = word(packet.network + offsetof(wire::Ipv6Header, source) + 8 * i);
     }
   }
+}
+
+void read_flow(const Frame& frame, const Packet& packet, FlowKey* flow) {
+  read_addresses(frame, packet, flow);
   flow->words[4] =
       wire::load32(frame.data + packet.transport) | uint64_t{packet.protocol} << 32 | uint64_t{packet.family} << 40;
 }
@@ -198,16 +225,25 @@ const uint8_t* source_of(const Frame& frame, const Packet& packet) {
 
 // ---- handle
 
+Verdict handle_icmp_error(Burst& burst, Frame& frame, const Arrival& arrival);
+Verdict handle_fragment(Burst& burst, Frame& frame, const Arrival& arrival);
 Verdict handle_arp(Burst& burst, Frame& frame, const Packet& packet);
 Verdict handle_solicitation(Burst& burst, Frame& frame, const Arrival& arrival);
 
+inline Verdict handle_connection(Burst& burst, Frame& frame, const Arrival& arrival) {
+  const Found found = burst.context.table->find(arrival.flow, arrival.hash);
+  if (found.connection != nullptr) return forward_connection(burst, frame, arrival, found);
+  return handle_unknown(burst, frame, arrival, 0);
+}
+
 Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival) {
   switch (arrival.path) {
-    case Path::kConnection: {
-      const Found found = burst.context.table->find(arrival.flow, arrival.hash);
-      if (found.connection != nullptr) return forward_connection(burst, frame, arrival, found);
-      return handle_unknown(burst, frame, arrival, 0);
-    }
+    case Path::kConnection:
+      return handle_connection(burst, frame, arrival);
+    case Path::kFragment:
+      return handle_fragment(burst, frame, arrival);
+    case Path::kIcmpError:
+      return handle_icmp_error(burst, frame, arrival);
     case Path::kOtherIp:
       return handle_unknown(burst, frame, arrival, 0);
     case Path::kArpRequest:
@@ -285,6 +321,18 @@ Ends ends_for(const ConnTable& table, const Connection& connection, bool from_cl
   return {table.ipv6(connection).virtual_address, table.ipv6(connection).client, ports};
 }
 
+// Whether the packet, or each that the kernel joined to this one, is too long for a device of this MTU.
+bool is_too_big(const Frame& frame, const Packet& packet, uint32_t mtu) {
+  const uint32_t bytes = packet.end - packet.network;
+  if (bytes <= mtu) return false;
+  if (frame.segment_bytes == 0) return true;
+  const uint32_t transport_bytes =
+      packet.kind == PacketKind::kTcp
+          ? 4u * (wire::header_in<wire::TcpHeader>(frame.data, packet.transport).data_offset >> 4)
+          : static_cast<uint32_t>(sizeof(wire::UdpHeader));
+  return packet.transport - packet.network + transport_bytes + frame.segment_bytes > mtu;
+}
+
 void count_traffic(const Burst& burst, const Connection& connection, bool from_client, uint32_t bytes) {
   Traffic& traffic = (*burst.context.traffic)[connection.virtual_server];
   Counters::bump(from_client ? traffic.packets_in : traffic.packets_out, 1);
@@ -298,7 +346,7 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
 
   if (burst.roles[connection.group] == Role::kStandby) return drop(burst, Drop::kStandby);
   if (!tags_are_repeatable(frame, packet)) return drop(burst, Drop::kVlanTags);
-  if (packet.ttl <= 1) return drop(burst, Drop::kTtlExpired);
+  if (packet.ttl <= 1) return refuse(burst, frame, packet, connection.group, Refusal::time_exceeded());
 
   if (from_client && is_opening_syn(packet) && may_reopen(connection.state())) {
     if (burst.roles[connection.group] == Role::kHandingOver) return drop(burst, Drop::kHandingOver);
@@ -310,11 +358,171 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
   const LastHop to = from_client ? burst.context.runtime->endpoints[connection.endpoint].next_hop.load(relaxed)
                                  : connection.last_hop.load(relaxed);
   if (to == 0) return drop(burst, Drop::kNoNeighbour);
+  const uint32_t mtu = burst.context.runtime->mtus[device_of(to)].load(relaxed);
+  if (is_too_big(frame, packet, mtu)) return refuse(burst, frame, packet, connection.group, Refusal::too_big(mtu));
 
   advance(burst, frame, packet, from_client, &connection);
   count_traffic(burst, connection, from_client, frame.bytes);
   rewrite_packet(frame, packet, ends_for(*burst.context.table, connection, from_client));
   rewrite_link(frame, packet, to, source_mac(burst, connection.group, packet.family, device_of(to)));
+  burst.forwarded++;
+  return Verdict::forward(device_of(to));
+}
+
+// ---- an error about a packet of a known connection, from its end or from any router on the way
+
+Verdict forward_icmp_error(Burst& burst, Frame& frame, const Packet& packet, const Quote& quote, const Found& found);
+
+Verdict handle_icmp_error(Burst& burst, Frame& frame, const Arrival& arrival) {
+  Quote quote;
+  switch (read_quote(frame, arrival.packet, &quote)) {
+    case QuoteFault::kTruncated:
+      return drop(burst, Drop::kTruncated);
+    case QuoteFault::kBadHeader:
+      return drop(burst, Drop::kBadHeader);
+    case QuoteFault::kUnspeakable:
+      return handle_unknown(burst, frame, arrival, 0);
+    case QuoteFault::kNone:
+      break;
+  }
+  const Found found = burst.context.table->find(quote.reply, burst.context.table->hash(quote.reply));
+  if (found.connection == nullptr) return handle_unknown(burst, frame, arrival, 0);
+  return forward_icmp_error(burst, frame, arrival.packet, quote, found);
+}
+
+// Where a packet goes that changes nothing of its connection: neither its state nor its last hop. 0: nowhere, for
+// `why`.
+LastHop way_along(const Burst& burst, const Frame& frame, const Packet& packet, const Found& found, Drop* why) {
+  const Connection& connection = *found.connection;
+  *why = Drop::kStandby;
+  if (burst.roles[connection.group] == Role::kStandby) return 0;
+  *why = Drop::kVlanTags;
+  if (!tags_are_repeatable(frame, packet)) return 0;
+  *why = Drop::kTtlExpired;
+  if (packet.ttl <= 1) return 0;
+  *why = Drop::kNoNeighbour;
+  return found.direction == Direction::kFromClient
+             ? burst.context.runtime->endpoints[connection.endpoint].next_hop.load(relaxed)
+             : connection.last_hop.load(relaxed);
+}
+
+// The sender's view of what it sent: the translated reply, the other way round.
+Ends reversed(const Ends& reply) { return {reply.destination, reply.source, std::rotl(reply.ports, 16)}; }
+
+// RFC 5508 REQ-7: an error neither refreshes a connection nor ends it.
+Verdict forward_icmp_error(Burst& burst, Frame& frame, const Packet& packet, const Quote& quote, const Found& found) {
+  const Connection& connection = *found.connection;
+  const bool from_client = found.direction == Direction::kFromClient;
+  Drop why;
+  const LastHop to = way_along(burst, frame, packet, found, &why);
+  if (to == 0) return drop(burst, why);
+
+  // Whoever noticed is hidden where the quoted destination is: a client knows the virtual address alone, and a member
+  // may have no route to a client's router. A member that sees the client's own address sees the router's, too.
+  const Ends reply = ends_for(*burst.context.table, connection, from_client);
+  const bool seen = from_client && (connection.control.load(relaxed) & Control::kNoSnat) != 0;
+  translate_icmp_error(frame, packet, quote, {seen ? nullptr : reply.source, reply.destination, reversed(reply)});
+  count_traffic(burst, connection, from_client, frame.bytes);
+  rewrite_link(frame, packet, to, source_mac(burst, connection.group, packet.family, device_of(to)));
+  burst.context.counters->add(Count::kIcmpErrors);
+  burst.forwarded++;
+  return Verdict::forward(device_of(to));
+}
+
+// ---- fragments: the first finds or opens its connection as a whole packet does, the others follow it
+
+Drop drop_of(wire::FragmentFault fault) {
+  switch (fault) {
+    case wire::FragmentFault::kTruncated:
+      return Drop::kTruncated;
+    case wire::FragmentFault::kExtensionHeaders:
+      return Drop::kExtensionHeaders;
+    case wire::FragmentFault::kTiny:
+      return Drop::kFragmentTiny;
+    default:
+      return Drop::kBadHeader;
+  }
+}
+
+// What its fragments have in common: addresses, identification and, of IPv4, the protocol (RFC 791 section 3.2; RFC
+// 8200 section 4.5 has no protocol among them).
+FlowKey packet_of(const Frame& frame, const Packet& packet, const wire::Fragment& fragment) {
+  FlowKey key;
+  read_addresses(frame, packet, &key);
+  const uint64_t protocol = packet.family == 4 ? fragment.protocol : 0;
+  key.words[4] = fragment.identification | protocol << 32 | uint64_t{packet.family} << 40;
+  return key;
+}
+
+Verdict handle_first_fragment(Burst& burst, Frame& frame, const Arrival& arrival, const wire::Fragment& fragment);
+
+Verdict handle_fragment(Burst& burst, Frame& frame, const Arrival& arrival) {
+  wire::Fragment fragment;
+  const wire::FragmentFault fault = wire::parse_fragment(frame.data, arrival.packet, &fragment);
+  if (fault != wire::FragmentFault::kNone) return drop(burst, drop_of(fault));
+  if (fragment.begin == 0) return handle_first_fragment(burst, frame, arrival, fragment);
+
+  const FlowKey key = packet_of(frame, arrival.packet, fragment);
+  const Fragments::Admission admission = burst.context.fragments->admit_later(
+      key, burst.context.table->hash(key), fragment, frame, burst.context.now, burst.context.counters);
+  switch (admission.status) {
+    case Fragments::Status::kPass:
+      return forward_later_fragment(burst, frame, arrival.packet, admission.ports);
+    case Fragments::Status::kHeld:
+      burst.context.counters->add(Count::kFragmentsHeld);
+      return Verdict::held();
+    case Fragments::Status::kDrop:
+      break;
+  }
+  return drop(burst, admission.why);
+}
+
+Verdict handle_first_fragment(Burst& burst, Frame& frame, const Arrival& arrival, const wire::Fragment& fragment) {
+  Arrival whole = arrival;
+  const wire::FragmentFault fault = wire::parse_first_fragment(frame.data, fragment, &whole.packet);
+  if (fault != wire::FragmentFault::kNone) return drop(burst, drop_of(fault));
+  if (whole.packet.kind == PacketKind::kOther) return drop(burst, Drop::kFragment);
+  whole.path = Path::kConnection;
+  read_flow(frame, whole.packet, &whole.flow);
+  whole.hash = burst.context.table->hash(whole.flow);
+  // RFC 6946: a fragment that is all of its packet is nobody's fragment.
+  if (!fragment.more) return handle_connection(burst, frame, whole);
+
+  const ForwardContext& context = burst.context;
+  const FlowKey key = packet_of(frame, arrival.packet, fragment);
+  const uint64_t hash = context.table->hash(key);
+  const Fragments::Admission admission =
+      context.fragments->admit_first(key, hash, fragment, context.now, context.counters);
+  if (admission.status == Fragments::Status::kDrop) return drop(burst, admission.why);
+  const uint64_t forwarded = burst.forwarded;
+  const Verdict verdict = handle_connection(burst, frame, whole);
+  if (burst.forwarded != forwarded) {
+    context.fragments->resolve(context.worker, key, hash, whole.flow.words[4]);
+  } else {
+    context.fragments->refuse(key, hash, context.counters);
+  }
+  return verdict;
+}
+
+// `ports` are those of its packet's flow. RFC 1812 section 4.3.2.7: nobody is told about a later fragment.
+Verdict forward_later_fragment(Burst& burst, Frame& frame, const Packet& packet, uint64_t ports) {
+  FlowKey flow;
+  read_addresses(frame, packet, &flow);
+  flow.words[4] = ports;
+  const Found found = burst.context.table->find(flow, burst.context.table->hash(flow));
+  if (found.connection == nullptr) return drop(burst, Drop::kFragment);  // closed meanwhile
+
+  Drop why;
+  const LastHop to = way_along(burst, frame, packet, found, &why);
+  if (to == 0) return drop(burst, why);
+  if (is_too_big(frame, packet, burst.context.runtime->mtus[device_of(to)].load(relaxed)))
+    return drop(burst, Drop::kOversized);
+  const Connection& connection = *found.connection;
+  const bool from_client = found.direction == Direction::kFromClient;
+  count_traffic(burst, connection, from_client, frame.bytes);
+  rewrite_addresses(frame, packet, ends_for(*burst.context.table, connection, from_client));
+  rewrite_link(frame, packet, to, source_mac(burst, connection.group, packet.family, device_of(to)));
+  burst.context.counters->add(Count::kFragmentsForwarded);
   burst.forwarded++;
   return Verdict::forward(device_of(to));
 }
@@ -338,6 +546,7 @@ Verdict handle_unknown(Burst& burst, Frame& frame, const Arrival& arrival, uint1
   if (owned == nullptr) return drop(burst, Drop::kTransit);
   if (burst.roles[group] == Role::kHandingOver) return drop(burst, Drop::kHandingOver);
   if (packet.kind == PacketKind::kOther) return drop(burst, Drop::kProtocol);
+  if (arrival.path == Path::kIcmpError) return drop(burst, Drop::kIcmpUnknown);
   if (arrival.path != Path::kConnection) return handle_echo(burst, frame, packet, *owned);
 
   const auto& ports = wire::header_in<wire::UdpHeader>(frame.data, packet.transport);  // TCP begins alike
@@ -366,7 +575,8 @@ Verdict handle_unknown(Burst& burst, Frame& frame, const Arrival& arrival, uint1
 
 Verdict open_and_forward(Burst& burst, Frame& frame, const Arrival& arrival, const Opening& opening) {
   if (!tags_are_repeatable(frame, arrival.packet)) return drop(burst, Drop::kVlanTags);
-  if (arrival.packet.ttl <= 1) return drop(burst, Drop::kTtlExpired);
+  if (arrival.packet.ttl <= 1)
+    return refuse(burst, frame, arrival.packet, opening.server->group, Refusal::time_exceeded());
   Drop why;
   Found found = {connect_client(burst.context, frame, arrival.packet, opening, &why), Direction::kFromClient};
   if (found.connection == nullptr) {
@@ -393,6 +603,18 @@ Verdict reset(Burst& burst, Frame& frame, const Packet& packet, uint8_t group, D
   if ((packet.tcp_flags & wire::kRst) != 0) return drop(burst, otherwise);
   write_reset(frame, packet, answering_mac(burst, group, packet.family, frame.device));
   return answered(burst, frame, Count::kResetsSent);
+}
+
+// The sender is told, from the group's floating address where the packet came in. IPv4 without "don't fragment", too:
+// Tandem fragments nothing, and senders take the smaller MTU whatever that bit was.
+Verdict refuse(Burst& burst, Frame& frame, const Packet& packet, uint8_t group, const Refusal& refusal) {
+  const bool expired = refusal.kind == Refusal::Kind::kTimeExceeded;
+  const Address* source = burst.context.policy->groups[group].speaker(frame.device, packet.family);
+  if (burst.roles[group] != Role::kActive || source == nullptr || !may_be_told(frame, packet) ||
+      !burst.context.runtime->icmp_paces[burst.context.worker].take(burst.context.now))
+    return drop(burst, expired ? Drop::kTtlExpired : Drop::kOversized);
+  write_refusal(frame, packet, refusal, source->octets, answering_mac(burst, group, packet.family, frame.device));
+  return answered(burst, frame, expired ? Count::kTimeExceededSent : Count::kTooBigSent);
 }
 
 Verdict handle_echo(Burst& burst, Frame& frame, const Packet& packet, const OwnedAddress& owned) {

@@ -14,6 +14,7 @@
 
 #include "conn_table.h"
 #include "counters.h"
+#include "fragments.h"
 #include "frame.h"
 #include "mirror.h"
 #include "policy.h"
@@ -36,16 +37,22 @@ struct ForwardContext {
   const MacAddress* device_macs;                     // own MAC of each device
   size_t worker;                                     // also its Participant
   Nanos now;
+  Fragments* fragments;
 };
 
 // Rewrites frames in place and fills one verdict each. At most kBurst frames. Every frame is counted once as
-// received and once as forwarded, answered (ARP, ND, echo, reset), punted or dropped. What the caller's device
-// refuses afterwards (kDeviceFull, kOversized) is the caller's to count, on top.
+// received and once as forwarded, answered (ARP, ND, echo, reset, refusal), punted, dropped or held. What the caller's
+// device refuses afterwards (kDeviceFull, kOversized) is the caller's to count, on top.
 void forward_burst(const ForwardContext& context, Frame* frames, size_t count, Verdict* verdicts);
 
+// The same for fragments that were held (Fragments::take_released()); each is counted as forwarded or dropped.
+// `frames` receives them as they are to be sent.
+void forward_released(const ForwardContext& context, const Fragments::Released* released, size_t count, Frame* frames,
+                      Verdict* verdicts);
+
 // A few slots of expiry: closes connections past their idle timeout, queues deferred changes, recycles
-// dead slots. Covers [*cursor, *cursor + budget) and wraps; a connection whose group is not active here
-// is not aged when it is mirrored, for the active unit decides.
+// dead slots, drops fragments that were held for too long. Covers [*cursor, *cursor + budget) and wraps; a connection
+// whose group is not active here is not aged when it is mirrored, for the active unit decides.
 void sweep(const ForwardContext& context, size_t* cursor, size_t budget);
 
 }  // namespace tandem

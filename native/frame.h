@@ -23,6 +23,7 @@ struct alignas(4) Verdict {
     kForward,  // the frame was rewritten in place: send it on `device`
     kPunt,     // not Tandem's: the kernel has it already (or is given it, on a device that took it)
     kDrop,     // `drop` says why; already counted
+    kHold,     // a fragment before its first one: it was copied, and its verdict comes later
   };
   Kind kind;
   uint8_t device;
@@ -30,6 +31,7 @@ struct alignas(4) Verdict {
 
   static constexpr Verdict forward(uint8_t device) { return {Kind::kForward, device, Drop::kTruncated}; }
   static constexpr Verdict punt() { return {Kind::kPunt, 0, Drop::kTruncated}; }
+  static constexpr Verdict held() { return {Kind::kHold, 0, Drop::kTruncated}; }
   static constexpr Verdict dropped(Drop why) { return {Kind::kDrop, 0, why}; }
 };
 

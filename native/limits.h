@@ -23,6 +23,8 @@ inline constexpr size_t kFrameHeadroom = 64;
 // Writable bytes behind Frame::bytes, so that an answer may be longer than its question (a neighbour
 // advertisement carries an option that the solicitation may lack).
 inline constexpr size_t kFrameTailroom = 64;
+// The MTU of a device that sends packets of any length.
+inline constexpr uint32_t kMtuNone = 0xffffffff;
 // The largest frame a device hands over: an Ethernet header with a tag and a 64 KiB GRO packet.
 inline constexpr size_t kFrameBytesMax = 65536 + 18;
 

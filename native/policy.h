@@ -83,6 +83,13 @@ struct PolicyGroup {
   // One virtual router per device and family (RFC 9568 section 7.3): 00-00-5E-00-01-{VRID} for IPv4,
   // 00-00-5E-00-02-{VRID} for IPv6. VRID 0: the group has none on this device.
   uint8_t vrid[kDevicesMax];
+  // Its floating address on each device, [0] of IPv4 and [1] of IPv6: what errors of our own come from. Family 0: none.
+  Address floating[kDevicesMax][2];
+
+  const Address* speaker(uint8_t device, uint8_t family) const {
+    const Address& address = floating[device][family == 4 ? 0 : 1];
+    return address.family == family ? &address : nullptr;
+  }
 };
 
 class Policy {

@@ -42,7 +42,8 @@ void rewrite_transport(const Frame& frame, const wire::Packet& packet, uint32_t 
   if (udp && checksum == none) checksum = 0xffff;
 }
 
-void rewrite_ipv4(Frame& frame, const wire::Packet& packet, const Ends& ends) {
+// Returns what changed under the transport's checksum, too.
+inline ChecksumChange rewrite_header4(Frame& frame, const wire::Packet& packet, const Ends& ends) {
   auto& ip = wire::header_in<wire::Ipv4Header>(frame.data, packet.network);
   ChecksumChange addresses;
   replace_address<1>(ip.source, ends.source, &addresses);
@@ -54,17 +55,16 @@ void rewrite_ipv4(Frame& frame, const wire::Packet& packet, const Ends& ends) {
   const be16 after(static_cast<uint16_t>(ip.ttl << 8 | ip.protocol));
   header.replace(std::bit_cast<uint16_t>(before), std::bit_cast<uint16_t>(after));
   header.apply(ip.checksum);
-
-  rewrite_transport(frame, packet, ends.ports, addresses);
+  return addresses;
 }
 
-void rewrite_ipv6(Frame& frame, const wire::Packet& packet, const Ends& ends) {
+inline ChecksumChange rewrite_header6(Frame& frame, const wire::Packet& packet, const Ends& ends) {
   auto& ip = wire::header_in<wire::Ipv6Header>(frame.data, packet.network);
   ChecksumChange addresses;
   replace_address<4>(ip.source, ends.source, &addresses);
   replace_address<4>(ip.destination, ends.destination, &addresses);
   ip.hop_limit--;
-  rewrite_transport(frame, packet, ends.ports, addresses);
+  return addresses;
 }
 
 constexpr uint16_t kVlanIdMask = 0x0fff;
@@ -105,8 +105,16 @@ uint32_t ports_in_memory(be16 source, be16 destination) {
 }
 
 void rewrite_packet(Frame& frame, const wire::Packet& packet, const Ends& ends) {
-  if (packet.family == 4) return rewrite_ipv4(frame, packet, ends);
-  rewrite_ipv6(frame, packet, ends);
+  if (packet.family == 4) return rewrite_transport(frame, packet, ends.ports, rewrite_header4(frame, packet, ends));
+  rewrite_transport(frame, packet, ends.ports, rewrite_header6(frame, packet, ends));
+}
+
+void rewrite_addresses(Frame& frame, const wire::Packet& packet, const Ends& ends) {
+  if (packet.family == 4) {
+    rewrite_header4(frame, packet, ends);
+  } else {
+    rewrite_header6(frame, packet, ends);
+  }
 }
 
 // In whole words, for a short store that a longer load follows would stall.

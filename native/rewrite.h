@@ -24,6 +24,9 @@ uint32_t ports_in_memory(wire::be16 source, wire::be16 destination);
 // Of a TCP or UDP packet with a TTL above 1, which is counted down.
 void rewrite_packet(Frame& frame, const wire::Packet& packet, const Ends& ends);
 
+// Of a later fragment of such a packet, which has no transport header: addresses and TTL.
+void rewrite_addresses(Frame& frame, const wire::Packet& packet, const Ends& ends);
+
 // A MAC address in one word, as a LastHop holds it: octet 0 lowest.
 using MacWord = uint64_t;
 MacWord mac_word(const uint8_t octets[6]);

@@ -13,6 +13,7 @@
 #include <memory>
 
 #include "clock.h"
+#include "icmp_pace.h"
 #include "limits.h"
 #include "tcp_state.h"
 
@@ -49,10 +50,17 @@ struct Traffic {
 };
 
 struct Runtime {
+  Runtime() {
+    for (auto& mtu : mtus) mtu.store(kMtuNone, std::memory_order_relaxed);
+  }
+
   std::array<Endpoint, kMembersMax> endpoints;
   std::array<VirtualServerState, kVirtualServersMax> virtual_servers;
   // traffic[worker][virtual server]
   std::array<std::unique_ptr<std::array<Traffic, kVirtualServersMax>>, kWorkersMax> traffic;
+  // Octets behind the Ethernet header that a device sends, by device. Any worker, from its device, now and then.
+  std::array<std::atomic<uint32_t>, kDevicesMax> mtus;
+  std::array<IcmpPace, kWorkersMax> icmp_paces;  // that worker
   // A peer is there to be told: without one no change is marked, and the bulk covers it later.
   std::atomic<bool> mirror_wanted{false};
 };

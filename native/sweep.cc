@@ -33,6 +33,7 @@ bool is_expired(const ForwardContext& context, const Connection& connection, uin
 void sweep(const ForwardContext& context, size_t* cursor, size_t budget) {
   ConnTable& table = *context.table;
   const size_t slots = table.slots();
+  context.fragments->expire(context.now, context.counters);
   for (size_t look = 0; look < std::min(budget, slots); ++look) {
     if (*cursor >= slots) *cursor = 0;
     Connection* connection = table.at((*cursor)++);

@@ -26,6 +26,7 @@ bool Worker::pass(Nanos now) {
     device->release();
     seen += count;
   }
+  send_released();
   const size_t due = pace_.due(now, seen > 0 ? kSweepBusyMax : kSweepIdleMax);
   if (due > 0) sweep(context_, pace_.cursor(), due);
 
@@ -40,6 +41,16 @@ void Worker::send(const Frame& frame, const Verdict& verdict) {
   if (verdict.kind != Verdict::Kind::kForward) return;
   Drop why;
   if (!devices_[verdict.device]->transmit(frame, &why)) context_.counters->add(why);
+}
+
+// Fragments that were early, and whose first one has come.
+void Worker::send_released() {
+  while (const size_t count = context_.fragments->take_released(context_.worker, released_.data(), kBurst)) {
+    forward_released(context_, released_.data(), count, frames_.data(), verdicts_.data());
+    for (size_t i = 0; i < count; i++) send(frames_[i], verdicts_[i]);
+    for (const auto& out : devices_) context_.counters->add(Drop::kDeviceFull, out->flush());
+    context_.fragments->free_released(context_.worker);
+  }
 }
 
 void Worker::run() {
@@ -60,9 +71,10 @@ void Worker::run() {
 // Between bursts: what costs a system call and changes seldom.
 void Worker::maintain(Nanos now) {
   maintained_ = now;
-  for (const auto& device : devices_) {
-    device->maintain();
-    context_.counters->add(Count::kDeviceDropped, device->take_dropped());
+  for (size_t i = 0; i < devices_.size(); i++) {
+    devices_[i]->maintain();
+    context_.counters->add(Count::kDeviceDropped, devices_[i]->take_dropped());
+    context_.runtime->mtus[i].store(devices_[i]->mtu(), std::memory_order_relaxed);
   }
 }
 

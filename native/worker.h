@@ -73,6 +73,7 @@ class Worker {
   void run();
   bool pass(Nanos now);
   void send(const Frame& frame, const Verdict& verdict);
+  void send_released();
   void maintain(Nanos now);
   void wait(Nanos now);
   void sleep();
@@ -87,6 +88,7 @@ class Worker {
   std::vector<std::unique_ptr<Device>> devices_;
   std::array<Frame, kBurst> frames_;
   std::array<Verdict, kBurst> verdicts_;
+  std::array<Fragments::Released, kBurst> released_;
   std::atomic<bool> stopping_{false};
   int wake_ = -1;  // eventfd: written by stop()
   std::thread thread_;

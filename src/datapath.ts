@@ -67,6 +67,8 @@ export interface PolicyGroup {
   readonly name: string;
   /** VRID on each device, by device index; 0: no virtual router there. */
   readonly vrids: readonly number[];
+  /** Its floating addresses on each device, by device index: what errors of our own come from. */
+  readonly floating: readonly (readonly AddressText[])[];
 }
 
 /** Everything the datapath decides by. Given whole; swapped in one store. */
@@ -95,13 +97,22 @@ export type DeviceKind = 'auto' | 'xdp' | 'packet';
  */
 export type Wait = 'poll' | 'busy-poll' | 'spin';
 
+export interface DeviceOptions {
+  readonly name: string;
+  readonly interface: string;
+  /** `memory` wants it, the others read it from the interface. */
+  readonly mac?: string;
+  /** The same; `memory` without it sends packets of any length. Octets, 68..65535. */
+  readonly mtu?: number;
+}
+
 export interface DatapathOptions {
   /** What serves every `interface`; `memory`: frames come through replay() only. */
   readonly kind: DeviceKind | 'memory';
   /** Default: `poll`. */
   readonly wait?: Wait;
-  /** The config's link names in the unit's order; at most 16. `memory` wants a MAC, the others read it. */
-  readonly devices: readonly { readonly name: string; readonly interface: string; readonly mac?: string }[];
+  /** The config's link names in the unit's order; at most 16. */
+  readonly devices: readonly DeviceOptions[];
   readonly workers: number;
   /** Connections the table holds; memory for them is reserved and touched by the constructor. */
   readonly connections: number;
@@ -222,9 +233,11 @@ export interface Datapath {
   /**
    * Forwards frames and returns bytes written to `output`. `input` holds, per frame and little endian: time u64 ns,
    * device u16, reserved u16, bytes u32, then the frame. `output` holds, per input frame and in its order: verdict
-   * u8 (0 forward, 1 punt, 2 drop), drop u8 (index in dropNames), device u16, bytes u32, then the frame if forwarded.
+   * u8 (0 forward, 1 punt, 2 drop, 3 hold), drop u8 (index in dropNames), device u16, bytes u32, then the frame if
+   * forwarded. What becomes of fragments that were held stands behind the burst that released them, verdict + 128,
+   * in the high octet of `device` the one they came from; such fragments may be of an earlier call.
    * A burst is up to 64 consecutive frames of equal time. Throws RangeError if a frame is not whole or the output
-   * is too small; it never needs more than the input's size plus 128 bytes per frame.
+   * is too small; it never needs more than the input's size plus 128 bytes per frame, and as much for what is held from before.
    */
   replay(input: Uint8Array, output: Uint8Array): number;
 }

@@ -25,8 +25,10 @@ export interface ReplayOptions {
   readonly role: 'active' | 'standby';
   /** Leave destination MAC addresses as captured; else see replay/arrival.ts. */
   readonly keepMac: boolean;
-  /** Told of every frame, in order. */
-  readonly onVerdict?: (verdict: ReplayVerdict) => void;
+  /** By link name; packets longer than the next device's are not forwarded. Not named: packets of any length. */
+  readonly mtus?: Readonly<Record<string, number>>;
+  /** Told of every frame, in order; and again, `released`, of a fragment that was held. */
+  readonly onVerdict?: (verdict: ReplayVerdict, released: boolean) => void;
 }
 
 export interface ReplaySummary {
@@ -54,7 +56,10 @@ export async function replayCapture(native: NativeModule, options: ReplayOptions
   const sharedState = new native.SharedState();
   const datapath = new native.Datapath({
     kind: 'memory',
-    devices: topology.devices,
+    devices: topology.devices.map((device) => {
+      const mtu = options.mtus?.[device.name];
+      return mtu === undefined ? device : { ...device, mtu };
+    }),
     workers: 1,
     connections: Math.min(config.datapath.connections, CONNECTIONS_MAX),
     unit: unit === 'a' ? 0 : 1,
@@ -75,9 +80,9 @@ async function run(native: NativeModule, datapath: Datapath, topology: Topology,
   const reader = readPcap(options.input);
   const tally = new Tally();
   let output: number | null = null;
-  const batch = new Batch(native, datapath, topology, (verdict, timeNs, frame) => {
-    tally.count(verdict);
-    options.onVerdict?.(verdict);
+  const batch = new Batch(native, datapath, topology, (verdict, timeNs, frame, released) => {
+    tally.count(verdict, released);
+    options.onVerdict?.(verdict, released);
     if (frame !== null && output !== null) writeSync(output, pcapFrame(timeNs, frame));
   });
   try {
@@ -128,34 +133,49 @@ class Clock {
   }
 }
 
+const HELD_IN_VAIN = 'fragment_timeout';
+const HELD_AND_REFUSED = 'fragment';
+
 /** Verdicts added up, and compared with what the datapath counted itself. */
 class Tally {
   read = 0;
   #forwarded = 0;
   #punted = 0;
+  #held = 0;
   readonly #dropped = new Map<string, number>();
 
-  count(verdict: ReplayVerdict): void {
-    if (verdict.kind === 'forward') this.#forwarded++;
+  count(verdict: ReplayVerdict, released: boolean): void {
+    if (released) this.#held--;
+    if (verdict.kind === 'hold') this.#held++;
+    else if (verdict.kind === 'forward') this.#forwarded++;
     else if (verdict.kind === 'punt') this.#punted++;
     else this.#dropped.set(verdict.drop, (this.#dropped.get(verdict.drop) ?? 0) + 1);
   }
 
   summary(native: NativeModule, datapath: Datapath, damage: string | null): ReplaySummary {
     const sentences = new Map(native.dropNames);
+    const agrees = this.#agreesWith(native, datapath);
+    // Whatever is held at the end of the capture waits in vain.
+    if (this.#held > 0) this.#dropped.set(HELD_IN_VAIN, this.#held);
     const dropped = [...this.#dropped].map(([name, value]) => ({ name, value, sentence: sentences.get(name) ?? '' }));
     const verdicts = dropped.reduce((sum, { value }) => sum + value, this.#forwarded + this.#punted);
-    const accounted = verdicts === this.read && this.#agreesWith(native, datapath);
+    const accounted = verdicts === this.read && agrees;
     return { read: this.read, forwarded: this.#forwarded, punted: this.#punted, dropped, accounted, damage };
   }
 
-  /** Frames longer than a device gives are dropped before the datapath sees them, so its drops may be fewer. */
+  /**
+   * Frames longer than a device gives are dropped before the datapath sees them, so its drops may be fewer. What
+   * became of held fragments that nothing released is told by no verdict.
+   */
   #agreesWith(native: NativeModule, datapath: Datapath): boolean {
     const values = new BigUint64Array(native.dropNames.length + native.countNames.length);
     datapath.readCounters(values);
     const punted = native.countNames.findIndex(([name]) => name === 'punted');
     const drops = native.dropNames.every(([name], index) => {
       const told = this.#dropped.get(name) ?? 0;
+      if (name === HELD_IN_VAIN || name === HELD_AND_REFUSED) {
+        return Number(values[index]) >= told && Number(values[index]) <= told + this.#held;
+      }
       return name === 'oversized' ? Number(values[index]) <= told : Number(values[index]) === told;
     });
     return drops && Number(values[native.dropNames.length + punted]) === this.#punted;

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "../frame.h"
+#include "../limits.h"
 #include "../mac_address.h"
 
 namespace tandem {
@@ -37,6 +38,8 @@ class Device {
   // Frames the kernel dropped before they were read, since the last call.
   virtual uint64_t take_dropped() = 0;
   virtual MacAddress mac() const = 0;
+  // Octets behind the Ethernet header that it sends; kMtuNone: no bound. As of the last maintain().
+  virtual uint32_t mtu() const { return kMtuNone; }
 };
 
 }  // namespace tandem

@@ -72,18 +72,25 @@ size_t MemoryDevice::receive(Frame* frames, size_t limit) {
 }
 
 void MemoryDevice::report(const Frame* frames, const Verdict* verdicts, size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    const Verdict& verdict = verdicts[i];
-    const bool forwarded = verdict.kind == Verdict::Kind::kForward;
-    const bool dropped = verdict.kind == Verdict::Kind::kDrop;
-    const OutputHead head{static_cast<uint8_t>(verdict.kind), dropped ? static_cast<uint8_t>(verdict.drop) : uint8_t{0},
-                          static_cast<uint16_t>(forwarded ? verdict.device : 0), forwarded ? frames[i].bytes : 0};
-    std::memcpy(output_, &head, sizeof head);
-    output_ += sizeof head;
-    if (!forwarded) continue;
-    std::memcpy(output_, frames[i].data, frames[i].bytes);
-    output_ += frames[i].bytes;
-  }
+  for (size_t i = 0; i < count; i++) report(frames[i], verdicts[i], 0, 0);
+}
+
+void MemoryDevice::report_released(const Frame* frames, const Verdict* verdicts, const uint8_t* arrived, size_t count) {
+  for (size_t i = 0; i < count; i++) report(frames[i], verdicts[i], kReleased, arrived[i]);
+}
+
+void MemoryDevice::report(const Frame& frame, const Verdict& verdict, uint8_t released, uint8_t arrived) {
+  const bool forwarded = verdict.kind == Verdict::Kind::kForward;
+  const bool dropped = verdict.kind == Verdict::Kind::kDrop;
+  const OutputHead head{static_cast<uint8_t>(static_cast<uint8_t>(verdict.kind) | released),
+                        dropped ? static_cast<uint8_t>(verdict.drop) : uint8_t{0},
+                        static_cast<uint16_t>((forwarded ? verdict.device : 0) | arrived << 8),
+                        forwarded ? frame.bytes : 0};
+  std::memcpy(output_, &head, sizeof head);
+  output_ += sizeof head;
+  if (!forwarded) return;
+  std::memcpy(output_, frame.data, frame.bytes);
+  output_ += frame.bytes;
 }
 
 }  // namespace tandem

@@ -3,7 +3,9 @@
 //   input, little endian    | time u64 ns | device u16 | reserved u16 | bytes u32 | frame |  ...
 //   output                  | verdict u8 | drop u8 | device u16 | bytes u32 | frame if forwarded |  ...
 //
-// Output stands in the order of the input, one entry per frame. Verdict: 0 forward, 1 punt, 2 drop.
+// Output stands in the order of the input, one entry per frame. Verdict: 0 forward, 1 punt, 2 drop, 3 hold. What became
+// of frames that were held stands behind the burst that released them: 128 more, and the device that such a frame came
+// from in the high octet of `device`.
 #pragma once
 
 #include <array>
@@ -42,6 +44,8 @@ class MemoryDevice final : public Device {
   Nanos time() const { return time_; }
   // Writes what became of the burst last received.
   void report(const Frame* frames, const Verdict* verdicts, size_t count);
+  // The same for frames that were held; `arrived` are their devices.
+  void report_released(const Frame* frames, const Verdict* verdicts, const uint8_t* arrived, size_t count);
   // Bytes written to the output since load().
   size_t written() const { return static_cast<size_t>(output_ - output_begin_); }
 
@@ -54,6 +58,9 @@ class MemoryDevice final : public Device {
   MacAddress mac() const override { return mac_; }
 
  private:
+  static constexpr uint8_t kReleased = 0x80;
+  void report(const Frame& frame, const Verdict& verdict, uint8_t released, uint8_t arrived);
+
   MacAddress mac_;
   const uint8_t* input_ = nullptr;
   const uint8_t* input_end_ = nullptr;

@@ -64,6 +64,7 @@ class PacketDevice final : public Device {
   void maintain() override;
   uint64_t take_dropped() override;
   MacAddress mac() const override { return interface_->mac(); }
+  uint32_t mtu() const override { return interface_->mtu(); }
 
  private:
   // A frame's head as the kernel wrote it, taken before the frame before it may write there.

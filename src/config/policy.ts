@@ -29,6 +29,7 @@ export function buildPolicy(config: Config, inputs: PolicyInputs): PolicyDescrip
     groups: config.trafficGroups.map((group) => ({
       name: group.name,
       vrids: config.links.map((link) => (floatingOn(group, link).length > 0 ? group.virtualRouterId : 0)),
+      floating: config.links.map((link) => floatingOn(group, link)),
     })),
     addresses: ownedAddresses(config),
     pools: config.pools.map((pool) => ({

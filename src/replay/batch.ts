@@ -7,10 +7,12 @@ import type { Topology } from './topology.js';
 export type ReplayVerdict =
   | { readonly kind: 'forward'; readonly arrivedOn: string; readonly device: string }
   | { readonly kind: 'punt'; readonly arrivedOn: string }
+  /** A fragment before its first one; when that comes, what becomes of it is told as `released`. */
+  | { readonly kind: 'hold'; readonly arrivedOn: string }
   | { readonly kind: 'drop'; readonly arrivedOn: string; readonly drop: string };
 
-/** `frame` is what was forwarded, good until the call returns; null for punts and drops. */
-export type OnVerdict = (verdict: ReplayVerdict, timeNs: bigint, frame: Uint8Array | null) => void;
+/** `frame` is what was forwarded, good until the call returns; null for all else. `released`: it was held before. */
+export type OnVerdict = (verdict: ReplayVerdict, timeNs: bigint, frame: Uint8Array | null, released: boolean) => void;
 
 const BATCH_BYTES = 1 << 20;
 const BATCH_FRAMES = 4096;
@@ -19,8 +21,12 @@ const FRAME_BYTES_MAX = 65536 + 18;
 const INPUT_HEAD_BYTES = 16;
 const OUTPUT_HEAD_BYTES = 8;
 const OUTPUT_EXTRA_BYTES = 128;
+/** What fragments held from earlier batches take at most (native/fragments.h): 512 of 9,234 octets and as much again. */
+const OUTPUT_HELD_BYTES = 512 * (9234 + OUTPUT_EXTRA_BYTES);
 const FORWARD = 0;
 const PUNT = 1;
+const HOLD = 3;
+const RELEASED = 0x80;
 
 interface Waiting {
   /** As captured, since the epoch. */
@@ -35,7 +41,7 @@ export class Batch {
   readonly #onVerdict: OnVerdict;
   readonly #input = new Uint8Array(BATCH_BYTES + FRAME_BYTES_MAX + INPUT_HEAD_BYTES);
   readonly #view = new DataView(this.#input.buffer);
-  readonly #output = new Uint8Array(this.#input.length + BATCH_FRAMES * OUTPUT_EXTRA_BYTES);
+  readonly #output = new Uint8Array(this.#input.length + BATCH_FRAMES * OUTPUT_EXTRA_BYTES + OUTPUT_HELD_BYTES);
   readonly #waiting: Waiting[] = [];
   #bytes = 0;
 
@@ -51,7 +57,7 @@ export class Batch {
     const { device, destinationMac } = arrivalOf(this.#topology, frame);
     if (frame.length > FRAME_BYTES_MAX) {
       this.flush();
-      this.#onVerdict({ kind: 'drop', arrivedOn: this.#deviceName(device), drop: 'oversized' }, timeNs, null);
+      this.#onVerdict({ kind: 'drop', arrivedOn: this.#deviceName(device), drop: 'oversized' }, timeNs, null, false);
       return;
     }
     const start = this.#bytes;
@@ -74,24 +80,37 @@ export class Batch {
     this.#waiting.length = 0;
   }
 
+  /** A verdict for each frame, in their order; behind a frame those of fragments that it released. */
   #readVerdicts(output: Uint8Array): void {
     const view = new DataView(output.buffer, output.byteOffset, output.byteLength);
-    let at = 0;
-    for (const { timeNs, device } of this.#waiting) {
-      // A frame without a verdict is one that the datapath lost: the summary will not add up.
-      if (at + OUTPUT_HEAD_BYTES > output.length) return;
+    let next = 0;
+    let timeNs = 0n;
+    for (let at = 0; at + OUTPUT_HEAD_BYTES <= output.length; ) {
       const kind = view.getUint8(at);
       const drop = view.getUint8(at + 1);
-      const sentOn = view.getUint16(at + 2, true);
+      const sentOn = view.getUint8(at + 2);
       const bytes = view.getUint32(at + 4, true);
-      at += OUTPUT_HEAD_BYTES;
-      const arrivedOn = this.#deviceName(device);
-      if (kind === FORWARD) {
-        const frame = output.subarray(at, at + bytes);
-        at += bytes;
-        this.#onVerdict({ kind: 'forward', arrivedOn, device: this.#deviceName(sentOn) }, timeNs, frame);
-      } else if (kind === PUNT) this.#onVerdict({ kind: 'punt', arrivedOn }, timeNs, null);
-      else this.#onVerdict({ kind: 'drop', arrivedOn, drop: this.#dropNames[drop] ?? `drop ${drop}` }, timeNs, null);
+      const released = kind >= RELEASED;
+      const waiting = released ? undefined : this.#waiting[next++];
+      if (waiting !== undefined) timeNs = waiting.timeNs;
+      const arrivedOn = this.#deviceName(waiting?.device ?? view.getUint8(at + 3));
+      const frame = output.subarray(at + OUTPUT_HEAD_BYTES, at + OUTPUT_HEAD_BYTES + bytes);
+      at += OUTPUT_HEAD_BYTES + bytes;
+      const verdict = this.#verdict(kind % RELEASED, arrivedOn, sentOn, drop);
+      this.#onVerdict(verdict, timeNs, verdict.kind === 'forward' ? frame : null, released);
+    }
+  }
+
+  #verdict(kind: number, arrivedOn: string, sentOn: number, drop: number): ReplayVerdict {
+    switch (kind) {
+      case FORWARD:
+        return { kind: 'forward', arrivedOn, device: this.#deviceName(sentOn) };
+      case PUNT:
+        return { kind: 'punt', arrivedOn };
+      case HOLD:
+        return { kind: 'hold', arrivedOn };
+      default:
+        return { kind: 'drop', arrivedOn, drop: this.#dropNames[drop] ?? `drop ${drop}` };
     }
   }
 

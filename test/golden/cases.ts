@@ -2,12 +2,15 @@
  * The golden cases: one packet after the other, and what must become of each. The frames that were sent for
  * them lie in frames/NAME.out.pcap; read those with tshark. The config is tandem.yaml beside this file.
  *
- * A verdict is `forward LINK`, `punt` or `drop REASON`. An answer (ARP, ND, echo, reset) is a forward on the
- * link where the question came from.
+ * A verdict is `forward LINK`, `punt`, `drop REASON` or, of a fragment before its first one, `hold`; verdicts of
+ * fragments that a frame releases stand behind its own. An answer (ARP, ND, echo, reset, refusal) is a forward on
+ * the link where the question came from.
  */
 
 import { connectionCases } from './cases_connections.js';
+import { errorCases } from './cases_errors.js';
+import { fragmentCases } from './cases_fragments.js';
 import { strangerCases } from './cases_strangers.js';
 import type { Case } from './network.js';
 
-export const cases: readonly Case[] = [...connectionCases, ...strangerCases];
+export const cases: readonly Case[] = [...connectionCases, ...errorCases, ...fragmentCases, ...strangerCases];

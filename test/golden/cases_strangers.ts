@@ -246,21 +246,33 @@ export const strangerCases: readonly Case[] = [
   },
   {
     name: 'ttl',
-    sentence: 'a packet whose TTL or hop limit has run out goes no further; one more is sent on with one less',
+    sentence: 'a sender whose TTL or hop limit has run out is told; one more is sent on with one less',
     steps: [
-      { frame: client('10.1.0.100', syn, { ttl: 1 }), verdict: 'drop ttl_expired' },
-      { frame: client('10.1.0.100', syn, { ttl: 0 }), verdict: 'drop ttl_expired' },
-      { frame: client('fd01::100', syn, { ttl: 1 }), verdict: 'drop ttl_expired' },
+      { frame: client('10.1.0.100', syn, { ttl: 1 }), verdict: toClient },
+      { frame: client('10.1.0.100', syn, { ttl: 0 }), verdict: toClient },
+      { frame: client('fd01::100', syn, { ttl: 1 }), verdict: toClient },
+      { frame: query('10.1.0.100', {}, { ttl: 1, vlan: [7] }), verdict: toClient },
       { frame: client('10.1.0.100', syn, { ttl: 2 }), verdict: toServer },
-      { frame: client('10.1.0.100', { flags: 'A' }, { ttl: 1 }), verdict: 'drop ttl_expired' },
+      { frame: client('10.1.0.100', { flags: 'A' }, { ttl: 1 }), verdict: toClient },
+      { frame: member('10.2.0.11', '10.2.0.1', { flags: 'SA' }, { ttl: 1 }), verdict: toServer },
     ],
   },
   {
-    name: 'fragments',
-    sentence: 'fragments are dropped, the first as well as those without ports',
+    name: 'ttl_untold',
+    sentence: 'a sender whose address is no one host is not told, and nobody is told about what is not known',
     steps: [
-      { frame: client('10.1.0.100', syn, { fragment: 0x2000 }), verdict: 'drop fragment' },
-      { frame: client('10.1.0.100', syn, { fragment: 0x0010 }), verdict: 'drop fragment' },
+      { frame: client('10.1.0.100', syn, { source: '0.0.0.0', ttl: 1 }), verdict: 'drop ttl_expired' },
+      { frame: client('10.1.0.100', syn, { source: '224.0.0.5', ttl: 1 }), verdict: 'drop ttl_expired' },
+      { frame: client('fd01::100', syn, { source: '::', ttl: 1 }), verdict: 'drop ttl_expired' },
+      { frame: client('10.1.0.100', { flags: 'A' }, { ttl: 1 }), verdict: 'drop unknown' },
+    ],
+  },
+  {
+    name: 'ttl_long',
+    sentence: 'of a long packet an error quotes no more than 576 octets of IPv4, 1280 of IPv6, hold',
+    steps: [
+      { frame: client('10.1.0.100', { flags: 'S', payload: 'x'.repeat(1401) }, { ttl: 1 }), verdict: toClient },
+      { frame: client('fd01::100', { flags: 'S', payload: 'x'.repeat(1401) }, { ttl: 1 }), verdict: toClient },
     ],
   },
   // ---- the other role

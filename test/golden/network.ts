@@ -1,16 +1,22 @@
 /** The network of the golden cases, the other half of tandem.yaml: who is where, and short ways to build packets. */
 
+import { ipAddress } from '../../src/wire/ip_address.js';
 import {
   arp,
   type EthernetFields,
   type IpFields,
+  icmpMessage,
   ipFrame,
+  ipPacket,
+  join,
   neighbourSolicitation,
+  other,
   type TcpFields,
   type Transport,
   tcp,
   type UdpFields,
   udp,
+  word,
 } from '../support/packets.js';
 
 export interface Step {
@@ -25,6 +31,8 @@ export interface Case {
   readonly name: string;
   readonly sentence: string;
   readonly role?: 'standby';
+  /** By link; not named: packets of any length. */
+  readonly mtus?: Readonly<Record<string, number>>;
   readonly steps: readonly Step[];
 }
 
@@ -35,6 +43,8 @@ export const VIRTUAL6 = '00:00:5e:00:02:33';
 export const GATEWAY = '02:00:00:00:0c:01';
 export const OWN = '02:00:00:01:00:00';
 export const STRANGER = '02:00:00:00:ff:01';
+/** A router between our unit and the members. */
+export const ROUTER = '02:00:00:00:0f:01';
 export const MEMBER1 = '02:00:00:00:00:01';
 export const MEMBER2 = '02:00:00:00:00:02';
 export const MEMBER6 = '02:00:00:00:00:03';
@@ -78,6 +88,62 @@ export function reply(from: string, to: string, fields: Partial<UdpFields> = {},
 export function packet(fields: Link & Pick<IpFields, 'source' | 'destination'>, transport: Transport): Uint8Array {
   const to = fields.destination.includes(':') ? VIRTUAL6 : VIRTUAL4;
   return ipFrame({ from: GATEWAY, to, ...fields }, fields, transport);
+}
+
+/** The fragments of a packet whose payload is cut at `cuts`, which are multiples of 8. */
+export function fragments(
+  fields: Link & Pick<IpFields, 'source' | 'destination'>,
+  transport: Transport,
+  cuts: readonly number[],
+): Uint8Array[] {
+  const [source, destination] = [ipAddress(fields.source), ipAddress(fields.destination)];
+  const payload = transport.bytes(source.octets, destination.octets);
+  const begins = [0, ...cuts];
+  return begins.map((begin, index) => {
+    const end = begins[index + 1] ?? payload.length;
+    const more = end < payload.length;
+    const part = payload.subarray(begin, end);
+    if (source.family === 4) {
+      return packet({ ...fields, fragment: (more ? 0x2000 : 0) | (begin / 8) }, other(transport.protocol, part));
+    }
+    // RFC 8200 section 4.5.
+    const header = join(Uint8Array.of(transport.protocol, 0), word(begin | (more ? 1 : 0)), word(0), word(7));
+    return packet(fields, other(44, join(header, part)));
+  });
+}
+
+/** The TCP segment that errors quote. */
+export function segment(sourcePort: number, destinationPort: number): Transport {
+  return tcp({
+    sourcePort,
+    destinationPort,
+    flags: 'PA',
+    sequence: 1001,
+    acknowledgment: 5001,
+    payload: 'GET / HTTP/1.0',
+  });
+}
+
+/** A packet as an error quotes it: on its way, its TTL counted down. */
+export function quoted(
+  source: string,
+  destination: string,
+  transport: Transport,
+  how: Partial<IpFields> = {},
+): Uint8Array {
+  return ipPacket({ source, destination, ttl: 60, ...how }, transport);
+}
+
+/** An ICMP or ICMPv6 error: `rest` is what stands behind the checksum, the MTU for one. */
+export function icmpError(
+  family: 4 | 6,
+  type: number,
+  code: number,
+  rest: number,
+  quote: Uint8Array,
+  checksum?: number,
+): Transport {
+  return icmpMessage(family, type, code, join(word(rest >>> 16), word(rest & 0xffff), quote), checksum);
 }
 
 export function macOf(address: string): string {

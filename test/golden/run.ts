@@ -38,8 +38,13 @@ export async function runCase(native: NativeModule, config: Config, golden: Case
     writeFileSync(input, inputOf(golden));
     const verdicts: string[] = [];
     const role = golden.role ?? 'active';
-    const onVerdict = (verdict: ReplayVerdict) => verdicts.push(verdictText(verdict));
-    const summary = await replayCapture(native, { config, unit: 'a', input, output, role, keepMac: true, onVerdict });
+    const onVerdict = (verdict: ReplayVerdict, released: boolean) => {
+      if (released) verdicts[verdicts.length - 1] += `, ${verdictText(verdict)}`;
+      else verdicts.push(verdictText(verdict));
+    };
+    const mtus = golden.mtus ?? {};
+    const how = { config, unit: 'a', input, output, role, mtus, keepMac: true, onVerdict } as const;
+    const summary = await replayCapture(native, how);
     return { output: readFileSync(output), verdicts, summary };
   } finally {
     rmSync(folder, { recursive: true });
@@ -51,7 +56,8 @@ function verdictText(verdict: ReplayVerdict): string {
     case 'forward':
       return `forward ${verdict.device}`;
     case 'punt':
-      return 'punt';
+    case 'hold':
+      return verdict.kind;
     case 'drop':
       return `drop ${verdict.drop}`;
   }

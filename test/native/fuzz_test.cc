@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "test.h"
-#include "unit.h"
+#include "rows.h"
 
 namespace tandem::test {
 namespace {
@@ -46,9 +45,36 @@ std::vector<Bytes> seeds() {
     frames.push_back(tcp_frame(v4, to4, {.source_port = 9, .destination_port = 99, .flags = flags}));
   }
   frames.push_back(udp_frame(v4, to4, {.source_port = 5353, .destination_port = 53, .payload = "who?"}));
+  // Whole packets in two fragments, and the second first.
+  for (const uint32_t where : {0x2000u, 0x0002u}) {
+    Ip part = to4, part6 = to6;
+    part.flags_fragment = static_cast<uint16_t>(where);
+    part6.first_extension = 44;
+    part6.extensions = {17, 0, 0, static_cast<uint8_t>(where == 0x2000 ? 1 : 16), 0, 0, 0, 7};
+    const Udp datagram = {.source_port = 5355, .destination_port = 53, .payload = "01234567"};
+    frames.push_back(udp_frame(v4, part, datagram));
+    frames.push_back(udp_frame(v6, part6, datagram));
+  }
+  Ip expired = to4;
+  expired.ttl = 1;
+  frames.push_back(tcp_frame(v4, expired, {.source_port = 40000, .destination_port = 80, .flags = 0x02}));
+  frames.push_back(udp_frame(v4, to4, {.source_port = 5353, .destination_port = 53, .payload = std::string(60, 'x')}));
   frames.push_back(udp_frame(v4, to4, {.source_port = 5354, .destination_port = 53, .checksum = false}));
   frames.push_back(icmp_frame(v4, to4, 8, 0, {0, 1, 0, 1, 'x'}));
   frames.push_back(icmp_frame(v6, to6, 128, 0, {0, 1, 0, 1, 'x'}));
+  // Errors about the connections that the frames above open; the first SNAT port is a guess.
+  for (const Bytes& sent :
+       {udp_frame(v4, {.source = "10.1.0.100", .destination = "10.1.0.9"},
+                  {.source_port = 53, .destination_port = 5353, .payload = "me"}),
+        tcp_frame(v4, {.source = "10.1.0.100", .destination = "10.1.0.9"},
+                  {.source_port = 80, .destination_port = 40000, .flags = 0x10, .payload = "hello"}),
+        tcp_frame(v6, {.source = "fd01::100", .destination = "fd01::9"},
+                  {.source_port = 80, .destination_port = 40000, .flags = 0x10, .payload = "hello"})}) {
+    Bytes body = {0, 0, 5, 0x14};
+    put(body, Bytes(sent.begin() + 14, sent.end()));
+    const bool is_ipv6 = sent[12] == 0x86;
+    frames.push_back(icmp_frame(is_ipv6 ? v6 : v4, is_ipv6 ? to6 : to4, is_ipv6 ? 2 : 3, is_ipv6 ? 0 : 4, body));
+  }
   frames.push_back(icmp_frame(multicast, asked, 135, 0, solicitation));
   frames.push_back(icmp_frame(v6, {.source = "fd01::9", .destination = "fd01::100", .ttl = 255}, 135, 0, solicitation));
   frames.push_back(icmp_frame({"33:33:00:00:00:01", kClientMac}, query, 130, 0, Bytes(20)));
@@ -121,9 +147,10 @@ TEST(whatever_arrives_gets_one_verdict_and_is_counted_once) {
   unit.runtime->mirror_wanted = true;
   for (auto& server : unit.runtime->virtual_servers) server.mirror = true;
 
+  unit.runtime->mtus[kServerDevice] = 60;
   const std::vector<Bytes> from = seeds();
   size_t cursor = 0;
-  uint64_t forwarded = 0, punted = 0, dropped = 0, received = 0;
+  uint64_t forwarded = 0, punted = 0, dropped = 0, held = 0, received = 0;
   for (int round = 0; round < kRounds; ++round) {
     constexpr Role kRoles[] = {Role::kActive, Role::kActive, Role::kActive, Role::kStandby, Role::kHandingOver};
     unit.become(kRoles[random() % 5]);
@@ -149,20 +176,26 @@ TEST(whatever_arrives_gets_one_verdict_and_is_counted_once) {
         case Verdict::Kind::kDrop:
           dropped++;
           break;
+        case Verdict::Kind::kHold:
+          held++;
+          break;
       }
     }
+    for (const Sent& late : unit.released()) CHECK(late.verdict.kind == kForward || late.verdict.kind == kDrop);
     const ForwardContext with = unit.context();
     sweep(with, &cursor, 64);
     unit.table.quiesce(0);
   }
   CHECK(unit.is_balanced());
   CHECK_EQ(unit.count(Count::kReceived), received);
-  CHECK_EQ(forwarded + punted + dropped, received);
+  CHECK_EQ(forwarded + punted + dropped + held, received);
+  CHECK_EQ(unit.count(Count::kFragmentsHeld), held);
   CHECK_EQ(unit.count(Count::kPunted), punted);
   // The seeds are such that every way out was taken.
   for (const Count count :
        {Count::kForwarded, Count::kPunted, Count::kArpReplies, Count::kNeighbourAdvertisements, Count::kEchoReplies,
-        Count::kResetsSent, Count::kOpened, Count::kAdopted, Count::kExpired}) {
+        Count::kResetsSent, Count::kOpened, Count::kAdopted, Count::kExpired, Count::kIcmpErrors, Count::kFragmentsHeld,
+        Count::kFragmentsForwarded, Count::kTimeExceededSent, Count::kTooBigSent}) {
     CHECK(unit.count(count) > 0);
   }
   // And what was opened and closed is still in step.

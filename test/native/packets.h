@@ -83,6 +83,7 @@ struct Ip {
   Bytes options = {};           // IPv4: a multiple of four octets
   Bytes extensions = {};        // IPv6: whole headers; the last must name the protocol itself
   uint8_t first_extension = 0;  // protocol number of the first
+  uint8_t tos = 0;              // IPv4
 };
 
 inline Bytes ip_packet(const Ip& ip, uint8_t protocol, const Bytes& payload) {
@@ -98,7 +99,7 @@ inline Bytes ip_packet(const Ip& ip, uint8_t protocol, const Bytes& payload) {
   } else {
     const size_t header_bytes = 20 + ip.options.size();
     packet.push_back(static_cast<uint8_t>(0x40 | header_bytes / 4));
-    packet.push_back(0);
+    packet.push_back(ip.tos);
     put16(packet, static_cast<uint32_t>(header_bytes + payload.size()));
     put16(packet, ip.identification);
     put16(packet, ip.flags_fragment);

@@ -58,6 +58,10 @@ inline std::unique_ptr<Policy> two_sided_policy() {
   auto policy = std::make_unique<Policy>();
   PolicyGroup group = {};
   group.vrid[kClientDevice] = group.vrid[kServerDevice] = kVrid;
+  group.floating[kClientDevice][0] = policy_address("10.1.0.1");
+  group.floating[kClientDevice][1] = policy_address("fd01::1");
+  group.floating[kServerDevice][0] = policy_address("10.2.0.1");
+  group.floating[kServerDevice][1] = policy_address("fd02::1");
   policy->groups.push_back(group);
   constexpr uint16_t client = 1 << kClientDevice, servers = 1 << kServerDevice;
   for (const char* text : {"10.1.0.100", "10.1.0.101", "fd01::100", "10.1.0.1", "fd01::1"})

@@ -37,7 +37,7 @@ struct Unit {
         snat.index = static_cast<uint16_t>(ports.add_address(snat.address.family, snat.address.octets));
       }
     }
-    ready = policy->seal().empty() && table.reserve({connections, 2});
+    ready = policy->seal().empty() && fragments.reserve() && table.reserve({connections, 2});
     table.online(0);
     runtime->traffic[0] = std::make_unique<std::array<Traffic, kVirtualServersMax>>();
     mirror.start(&table, runtime.get(), shared.get(), 1);
@@ -65,17 +65,8 @@ struct Unit {
   }
 
   ForwardContext context() {
-    return {policy.get(),
-            &table,
-            runtime.get(),
-            &ports,
-            &mirror,
-            shared.get(),
-            &counters,
-            runtime->traffic[0].get(),
-            macs.data(),
-            0,
-            now};
+    return {policy.get(), &table, runtime.get(), &ports,    &mirror, shared.get(), &counters, runtime->traffic[0].get(),
+            macs.data(),  0,      now,           &fragments};
   }
 
   // One burst. Each frame lies in memory of exactly its size and the room that forward.h promises.
@@ -104,12 +95,29 @@ struct Unit {
   uint64_t count(Count which) const { return counters.counts[static_cast<size_t>(which)]; }
   uint64_t dropped(Drop why) const { return counters.drops[static_cast<size_t>(why)]; }
 
-  // received = forwarded + answered + punted + dropped
+  // Fragments that were held and may go now.
+  std::vector<Sent> released() {
+    std::vector<Sent> sent;
+    Fragments::Released taken[2];
+    Frame frames[2];
+    Verdict verdicts[2];
+    while (const size_t taken_now = fragments.take_released(0, taken, 2)) {
+      forward_released(context(), taken, taken_now, frames, verdicts);
+      for (size_t i = 0; i < taken_now; ++i) {
+        sent.push_back({verdicts[i], Bytes(frames[i].data, frames[i].data + frames[i].bytes), false});
+      }
+      fragments.free_released(0);
+    }
+    return sent;
+  }
+
+  // received = forwarded + answered + punted + dropped + held
   bool is_balanced() const {
     uint64_t sum = count(Count::kForwarded) + count(Count::kPunted) + count(Count::kArpReplies) +
-                   count(Count::kNeighbourAdvertisements) + count(Count::kEchoReplies) + count(Count::kResetsSent);
+                   count(Count::kNeighbourAdvertisements) + count(Count::kEchoReplies) + count(Count::kResetsSent) +
+                   count(Count::kTimeExceededSent) + count(Count::kTooBigSent);
     for (const auto& drop : counters.drops) sum += drop;
-    return sum == count(Count::kReceived);
+    return sum + fragments.held() == count(Count::kReceived);
   }
 
   void sweep_all() {
@@ -132,6 +140,7 @@ struct Unit {
   std::unique_ptr<SharedState> shared;
   ConnTable table;
   SnatPorts ports;
+  Fragments fragments;
   MirrorSource mirror;
   Counters counters;
   std::array<MacAddress, kDevicesMax> macs{};

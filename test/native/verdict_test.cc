@@ -21,6 +21,7 @@ TEST(drops_by_name) {
   shortened.resize(50);
   Ip expired = kToServer;
   expired.ttl = 1;
+  expired.source = "0.0.0.0";
   Ip fragment = kToServer;
   fragment.flags_fragment = 0x2000;
   const Ip to_floating = {.source = "10.2.0.11", .destination = "10.2.0.1"};
@@ -36,14 +37,16 @@ TEST(drops_by_name) {
       {"somebody else's", tcp(to_floating, 8081, 2000, kAck), 1, Drop::kClosedPort},
       {"not our address", tcp(abroad, 40000, 80, kSyn), 0, Drop::kTransit},
       {"nor with ICMP", icmp_frame(kFromClient, abroad, 8, 0, {0, 1, 0, 1}), 0, Drop::kTransit},
-      {"TTL used up", tcp(expired, 40000, 80, kSyn), 0, Drop::kTtlExpired},
-      {"a fragment", tcp(fragment, 40000, 80, kSyn), 0, Drop::kFragment},
+      {"TTL used up, and nobody to tell", tcp(expired, 40000, 80, kSyn), 0, Drop::kTtlExpired},
+      {"a fragment of an odd length", tcp(fragment, 40000, 80, kSyn), 0, Drop::kBadHeader},
       {"a wrong IPv4 checksum", bad_sum, 0, Drop::kBadHeader},
       {"cut short", shortened, 0, Drop::kTruncated},
       {"less than an Ethernet header", Bytes(kOwnMac[0], kOwnMac[0] + 13), 0, Drop::kTruncated},
       {"VRRP by unicast", ethernet(kFromClient, 0x0800, ip_packet(kToServer, 112, {0x31, 51, 100, 1})), 0,
        Drop::kProtocol},
-      {"an ICMP error", icmp_frame(kFromClient, kToServer, 3, 3, {0, 0, 0, 0}), 0, Drop::kIcmp},
+      {"an ICMP error that quotes nothing", icmp_frame(kFromClient, kToServer, 3, 3, {0, 0, 0, 0}), 0,
+       Drop::kTruncated},
+      {"a redirect", icmp_frame(kFromClient, kToServer, 5, 1, Bytes(36)), 0, Drop::kIcmp},
       {"an echo reply", icmp_frame(kFromClient6, kToServer6, 129, 0, {0, 1, 0, 1}), 0, Drop::kIcmp},
   };
   for (const Row& row : rows) {

@@ -31,6 +31,8 @@ function frameFaults(frame: Uint8Array): string[] {
     const headerBytes = (packet[0]! & 15) * 4;
     const total = (packet[2]! << 8) | packet[3]!;
     const header = foldChecksum(sumWords(packet.subarray(0, headerBytes))) === 0 ? [] : ['IPv4 header checksum'];
+    // A fragment holds a part of what its transport checksum is over.
+    if ((((packet[6]! << 8) | packet[7]!) & 0x3fff) !== 0) return header;
     const [source, destination] = [packet.subarray(12, 16), packet.subarray(16, 20)];
     return [...header, ...transportFaults(packet[9]!, source, destination, packet.subarray(headerBytes, total))];
   }

@@ -33,7 +33,7 @@ export const virtualServer: PolicyVirtualServer = {
 
 /** One traffic group on two devices, one virtual server, one member. */
 export const policy: PolicyDescription = {
-  groups: [{ name: 'main', vrids: [VRID, VRID] }],
+  groups: [{ name: 'main', vrids: [VRID, VRID], floating: [[], [FLOATING]] }],
   addresses: [
     { address: VIRTUAL_ADDRESS, group: 0, devices: [CLIENT_DEVICE], closed: 'drop' },
     { address: FLOATING, group: 0, devices: [SERVER_DEVICE], closed: 'drop' },

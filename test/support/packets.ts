@@ -161,9 +161,14 @@ export function udp(fields: UdpFields): Transport {
   return withChecksum(UDP, datagram, 6, fields.checksum);
 }
 
-/** ICMP or ICMPv6, by the addresses it is sent between. `body` begins behind type, code and checksum. */
-export function icmp(family: 4 | 6, type: number, body: Uint8Array, checksum?: number): Transport {
-  const message = join(Uint8Array.of(type, 0), word(0), body);
+/** ICMP or ICMPv6 with code 0. `body` begins behind type, code and checksum. */
+export function icmp(family: 4 | 6, type: number, body: Uint8Array): Transport {
+  return icmpMessage(family, type, 0, body);
+}
+
+/** ICMP or ICMPv6, by the addresses it is sent between. */
+export function icmpMessage(family: 4 | 6, type: number, code: number, body: Uint8Array, checksum?: number): Transport {
+  const message = join(Uint8Array.of(type, code), word(0), body);
   if (family === 6) return withChecksum(ICMPV6, message, 2, checksum);
   return { protocol: ICMP, bytes: () => with16(message, 2, checksum ?? foldChecksum(sumWords(message))) };
 }

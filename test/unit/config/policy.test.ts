@@ -51,9 +51,18 @@ describe('addresses', () => {
 
 describe('groups', () => {
   test('have a virtual router on each link where they have a floating address', () => {
-    expect(policy().groups).toEqual([{ name: 'main', vrids: [51, 51] }]);
+    expect(policy().groups).toEqual([
+      {
+        name: 'main',
+        vrids: [51, 51],
+        floating: [
+          ['10.1.0.1', 'fd01::1'],
+          ['10.2.0.1', 'fd02::1'],
+        ],
+      },
+    ]);
     const oneLink = changed('      server: [10.2.0.1, "fd02::1"]\n', '');
-    expect(policy(oneLink).groups).toEqual([{ name: 'main', vrids: [51, 0] }]);
+    expect(policy(oneLink).groups).toEqual([{ name: 'main', vrids: [51, 0], floating: [['10.1.0.1', 'fd01::1'], []] }]);
   });
 });
 

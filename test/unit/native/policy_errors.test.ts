@@ -26,13 +26,23 @@ const rows: readonly (readonly [fault: string, description: unknown, sentence: s
   ['17 groups', { ...policy, groups: new Array(17).fill(policy.groups[0]) }, /groups: 17 traffic groups; at most 16/],
   [
     'too few VRIDs',
-    { ...policy, groups: [{ name: 'main', vrids: [1] }] },
+    { ...policy, groups: [{ name: 'main', vrids: [1], floating: [[], []] }] },
     /groups\[0\].vrids: 1 entries, and there are 2 devices/,
   ],
   [
     'a VRID of 256',
-    { ...policy, groups: [{ name: 'main', vrids: [1, 256] }] },
+    { ...policy, groups: [{ name: 'main', vrids: [1, 256], floating: [[], []] }] },
     /groups\[0\].vrids\[1\]: 256 is out of range/,
+  ],
+  [
+    'floating addresses of one device',
+    { ...policy, groups: [{ name: 'main', vrids: [1, 1], floating: [[]] }] },
+    /groups\[0\].floating: 1 entries, and there are 2 devices/,
+  ],
+  [
+    'a floating address that is none',
+    { ...policy, groups: [{ name: 'main', vrids: [1, 1], floating: [['10.1.0'], []] }] },
+    /groups\[0\].floating\[0\]\[0\]: "10.1.0" is neither an IPv4 nor/,
   ],
   ['a group that is not there', withServer({ group: 1 }), /virtualServers\[0\].group: 1 is out of range \(0 to 0\)/],
   ['a pool that is not there', withServer({ pool: 3 }), /virtualServers\[0\].pool: 3 is out of range \(0 to 0\)/],

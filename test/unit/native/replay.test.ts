@@ -112,7 +112,7 @@ describe('a TCP connection', () => {
     const unit = new MemoryDatapath().activate();
     unit.replay([{ atS: 1, device: CLIENT_DEVICE, frame: fromClient('S') }]);
     unit.datapath.setPolicy({
-      groups: [{ name: 'main', vrids: [51, 51] }],
+      groups: [{ name: 'main', vrids: [51, 51], floating: [[], []] }],
       addresses: [],
       pools: [],
       virtualServers: [],
