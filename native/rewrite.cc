@@ -49,10 +49,8 @@ void rewrite_ipv4(Frame& frame, const wire::Packet& packet, const Ends& ends) {
   replace_address<1>(ip.destination, ends.destination, &addresses);
 
   ChecksumChange header = addresses;
-  const be16 before(static_cast<uint16_t>(ip.ttl << 8 | ip.protocol));
   ip.ttl--;
-  const be16 after(static_cast<uint16_t>(ip.ttl << 8 | ip.protocol));
-  header.replace(std::bit_cast<uint16_t>(before), std::bit_cast<uint16_t>(after));
+  header.count_down();
   header.apply(ip.checksum);
 
   rewrite_transport(frame, packet, ends.ports, addresses);
