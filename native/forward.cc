@@ -33,6 +33,7 @@ struct Arrival {
   int8_t mac_group;  // whose virtual MAC it was sent to; -1: multicast
   FlowKey flow;      // kConnection only
   uint64_t hash;     // of flow
+  uint32_t likely;   // its entry in the table, see ConnTable::prefetch_slot()
 };
 
 // What holds for every frame of a burst.
@@ -71,7 +72,8 @@ void forward_burst(const ForwardContext& context, Frame* frames, size_t count, V
     context.table->prefetch_bucket(arrival.hash);
   }
   for (size_t i = 0; i < count; ++i) {
-    if (arrivals[i].path == Path::kConnection) context.table->prefetch_slot(arrivals[i].hash);
+    if (arrivals[i].path != Path::kConnection) continue;
+    arrivals[i].likely = context.table->prefetch_slot(arrivals[i].hash, arrivals[i].packet.family == 6);
   }
   // In order: a packet may depend on the one before it, as data does on its SYN.
   for (size_t i = 0; i < count; ++i) verdicts[i] = handle(burst, frames[i], arrivals[i]);
@@ -204,7 +206,7 @@ Verdict handle_solicitation(Burst& burst, Frame& frame, const Arrival& arrival);
 Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival) {
   switch (arrival.path) {
     case Path::kConnection: {
-      const Found found = burst.context.table->find(arrival.flow, arrival.hash);
+      const Found found = burst.context.table->find(arrival.flow, arrival.hash, arrival.likely);
       if (found.connection != nullptr) return forward_connection(burst, frame, arrival, found);
       return handle_unknown(burst, frame, arrival, 0);
     }
