@@ -67,10 +67,12 @@ Traffic::Template Traffic::make_template(const char* to, const char* from, uint1
 }
 
 Traffic::Traffic(size_t connections)
-    : servers_(connections),
-      client_template_(make_template(test::kVirtualMac4, test::kClientMac, 0, kServicePort)),
+    : client_template_(make_template(test::kVirtualMac4, test::kClientMac, 0, kServicePort)),
       member_template_(make_template(test::kVirtualMac4, test::kMemberMac[0], kMemberPort, 0)),
       memory_((kChunks + 1) * kChunkBytes) {
+  // In huge pages if there are any: the generator is to leave the engine its share of the TLB.
+  if (!server_memory_.reserve(connections * sizeof(ServerSide), ReservedMemory::Touch::kNow)) std::abort();
+  servers_ = server_memory_.as<ServerSide>();
   next_burst();
 }
 

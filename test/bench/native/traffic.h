@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "../../../native/reserved_memory.h"
 #include "../../../native/wire/headers.h"
 #include "../../native/unit.h"
 
@@ -71,7 +72,8 @@ class Traffic {
   // As in an AF_XDP umem: chunks of 2 KiB with the headroom the kernel leaves.
   static constexpr size_t kChunks = 512, kChunkBytes = 2048, kHeadroom = 256;
 
-  std::vector<ServerSide> servers_;
+  ReservedMemory server_memory_;
+  ServerSide* servers_;
   Template client_template_, member_template_;
   std::vector<uint8_t> memory_;
   size_t first_ = 0;
