@@ -36,78 +36,30 @@ constexpr auto relaxed = std::memory_order_relaxed;
 constexpr auto acquire = std::memory_order_acquire;
 constexpr auto release = std::memory_order_release;
 
-uint64_t fold(uint64_t a, uint64_t b) {
-  const auto product = static_cast<unsigned __int128>(a) * b;
-  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-}
-
-uint64_t word_at(const void* bytes) {
-  uint64_t word;
-  std::memcpy(&word, bytes, sizeof word);
-  return word;
-}
-
-size_t direction_index(Direction direction) { return static_cast<size_t>(direction); }
-
-// Both flows of a Connection lie in it as words: the addresses 8 octets apart (IPv6: 32), the ports 4.
-const uint8_t* addresses_of(const Connection& connection, Direction direction) {
-  return reinterpret_cast<const uint8_t*>(&connection) + direction_index(direction) * 8;
-}
-const uint8_t* addresses_of(const Ipv6Addresses& block, Direction direction) {
-  return reinterpret_cast<const uint8_t*>(&block) + direction_index(direction) * 32;
-}
-uint64_t ports_of(const Connection& connection, Direction direction) {
-  uint32_t ports;
-  std::memcpy(&ports, reinterpret_cast<const uint8_t*>(&connection) + 16 + direction_index(direction) * 4,
-              sizeof ports);
-  return ports | uint64_t{connection.protocol} << 32 | uint64_t{connection.family} << 40;
-}
-static_assert(offsetof(Connection, client) == 0 && offsetof(Connection, virtual_address) == 4);
-static_assert(offsetof(Connection, member) == 8 && offsetof(Connection, snat) == 12);
-static_assert(offsetof(Connection, client_port) == 16 && offsetof(Connection, virtual_port) == 18);
-static_assert(offsetof(Connection, member_port) == 20 && offsetof(Connection, snat_port) == 22);
-static_assert(offsetof(Ipv6Addresses, member) == 32 && offsetof(Ipv6Addresses, snat) == 48);
-
 }  // namespace
 
-struct ConnTable::Impl {
+struct ConnTable::Impl : FlowLookup {
   struct alignas(64) Own {
     std::atomic<int64_t> used{0};  // opened less closed by this participant
     uint32_t next_incarnation = 0;
   };
 
-  bool has_flow(const Connection& connection, Direction direction, const FlowKey& flow) const {
-    if (ports_of(connection, direction) != flow.words[4]) return false;
-    if (!flow.is_v6()) return word_at(addresses_of(connection, direction)) == flow.words[0];
-    return std::memcmp(addresses_of(addresses[slot_of(connection)], direction), flow.words, 32) == 0;
-  }
-
   Found find(const FlowIndex::Places& at, const FlowKey& flow) const {
-    const uint32_t entry = FlowIndex::find(at, [&](uint32_t candidate) {
-      const Connection& connection = slots[candidate >> 1];
-      return has_flow(connection, static_cast<Direction>(candidate & 1), flow) &&
-             !(connection.control.load(relaxed) & Control::kDead);
-    });
+    const uint32_t entry = FlowIndex::find(at, [&](uint32_t candidate) { return is_open(candidate, flow); });
     if (entry == FlowIndex::kNone) return {nullptr, Direction::kFromClient};
     return {&slots[entry >> 1], static_cast<Direction>(entry & 1)};
   }
-
-  size_t slot_of(const Connection& connection) const { return static_cast<size_t>(&connection - slots); }
 
   void fill(Connection& connection, const NewConnection& fresh, uint16_t incarnation, Nanos now);
   bool retire_if_done(Participant who, Connection& connection);
 
   uint32_t entry_of(const Connection& connection, Direction direction) const {
-    return static_cast<uint32_t>(slot_of(connection) << 1 | direction_index(direction));
+    return static_cast<uint32_t>(slot_of(connection) << 1 | static_cast<size_t>(direction));
   }
 
-  FlowIndex index;
   ReservedMemory slot_memory, address_memory;
-  Connection* slots = nullptr;
-  Ipv6Addresses* addresses = nullptr;  // addresses[n] belongs to slots[n]
   size_t slot_count = 0;
   size_t participants = 0;
-  uint64_t key[4];  // of the hash: chosen at start, so that nobody can send flows that collide
   SlotPool pool;
   Own own[kWorkersMax + 1];
   alignas(64) std::atomic<size_t> waiting{0};
@@ -144,31 +96,11 @@ bool ConnTable::reserve(const Size& size) {
     impl->own[i].next_incarnation = static_cast<uint32_t>(i * (0x10000 / (kWorkersMax + 1)));
   }
   impl_ = impl.release();
+  lookup_ = impl_;
   return true;
 }
 
 // ---- lookup ----
-
-uint64_t ConnTable::hash(const FlowKey& flow) const {
-  const uint64_t* key = impl_->key;
-  uint64_t mixed = fold(flow.words[0] ^ key[0], flow.words[4] ^ key[1]);
-  if (flow.is_v6())
-    mixed ^= fold(fold(flow.words[1] ^ key[1], flow.words[2] ^ key[2]) ^ key[0], flow.words[3] ^ key[3]);
-  return fold(mixed ^ key[2], key[3] | 1);
-}
-
-void ConnTable::prefetch_bucket(uint64_t hash) const { __builtin_prefetch(impl_->index.primary(hash)); }
-
-void ConnTable::prefetch_slot(uint64_t hash) const {
-  const FlowIndex::Places at = impl_->index.places(hash);
-  const uint32_t matches = FlowIndex::places_with(*at.primary, at.tag);
-  if (matches == 0) {
-    __builtin_prefetch(at.secondary);
-    return;
-  }
-  const uint32_t slot = at.primary->entries[std::countr_zero(matches)].load(relaxed) >> 1;
-  __builtin_prefetch(&impl_->slots[slot], 1);
-}
 
 Found ConnTable::find(const FlowKey& flow, uint64_t hash) const { return impl_->find(impl_->index.places(hash), flow); }
 
@@ -177,14 +109,11 @@ FlowKey ConnTable::flow(const Connection& connection, Direction direction) const
   if (connection.family == 6) {
     std::memcpy(key.words, addresses_of(ipv6(connection), direction), 32);
   } else {
-    key.words[0] = word_at(addresses_of(connection, direction));
+    std::memcpy(key.words, addresses_of(connection, direction), 8);
   }
-  key.words[4] = ports_of(connection, direction);
+  key.words[4] =
+      ports_of(connection, direction) | uint64_t{connection.protocol} << 32 | uint64_t{connection.family} << 40;
   return key;
-}
-
-const Ipv6Addresses& ConnTable::ipv6(const Connection& connection) const {
-  return impl_->addresses[connection.client.host()];
 }
 
 // ---- change ----

@@ -25,12 +25,14 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
 #include "clock.h"
 #include "counters.h"
+#include "flow_index.h"
 #include "tcp_state.h"
 #include "wire/big_endian.h"
 
@@ -124,6 +126,55 @@ struct Found {
   Direction direction;
 };
 
+// Both flows of a Connection lie in it as words: the addresses 8 octets apart (IPv6: 32), the ports 4.
+inline const uint8_t* addresses_of(const Connection& connection, Direction direction) {
+  return reinterpret_cast<const uint8_t*>(&connection) + static_cast<size_t>(direction) * 8;
+}
+inline const uint8_t* addresses_of(const Ipv6Addresses& block, Direction direction) {
+  return reinterpret_cast<const uint8_t*>(&block) + static_cast<size_t>(direction) * 32;
+}
+inline uint32_t ports_of(const Connection& connection, Direction direction) {
+  uint32_t ports;
+  std::memcpy(&ports, reinterpret_cast<const uint8_t*>(&connection) + 16 + static_cast<size_t>(direction) * 4,
+              sizeof ports);
+  return ports;
+}
+static_assert(offsetof(Connection, client) == 0 && offsetof(Connection, virtual_address) == 4);
+static_assert(offsetof(Connection, member) == 8 && offsetof(Connection, snat) == 12);
+static_assert(offsetof(Connection, client_port) == 16 && offsetof(Connection, virtual_port) == 18);
+static_assert(offsetof(Connection, member_port) == 20 && offsetof(Connection, snat_port) == 22);
+static_assert(offsetof(Connection, family) == offsetof(Connection, protocol) + 1);
+static_assert(offsetof(Ipv6Addresses, member) == 32 && offsetof(Ipv6Addresses, snat) == 48);
+
+// What of the table a lookup reads. Inline, for every packet passes through it; the rest is conn_table.cc's.
+struct FlowLookup {
+  uint64_t hash(const FlowKey& flow) const {
+    uint64_t mixed = fold(flow.words[0] ^ key[0], flow.words[4] ^ key[1]);
+    if (flow.is_v6())
+      mixed ^= fold(fold(flow.words[1] ^ key[1], flow.words[2] ^ key[2]) ^ key[0], flow.words[3] ^ key[3]);
+    return fold(mixed ^ key[2], key[3] | 1);
+  }
+  uint32_t prefetch_slot(uint64_t hash, bool v6) const;
+  bool has_flow(const Connection& connection, Direction direction, const FlowKey& flow) const;
+  // Of a flow that is open, or was when the entry was read.
+  bool is_open(uint32_t entry, const FlowKey& flow) const {
+    const Connection& connection = slots[entry >> 1];
+    return has_flow(connection, static_cast<Direction>(entry & 1), flow) &&
+           !(connection.control.load(std::memory_order_relaxed) & Control::kDead);
+  }
+  size_t slot_of(const Connection& connection) const { return static_cast<size_t>(&connection - slots); }
+
+  static uint64_t fold(uint64_t a, uint64_t b) {
+    const auto product = static_cast<unsigned __int128>(a) * b;
+    return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+  }
+
+  FlowIndex index;
+  Connection* slots = nullptr;
+  Ipv6Addresses* addresses = nullptr;  // addresses[n] belongs to slots[n]
+  uint64_t key[4];                     // of the hash: chosen at start, so that nobody can send flows that collide
+};
+
 // Everything a new connection starts with; the table copies it into a slot.
 struct NewConnection {
   uint8_t family;
@@ -170,14 +221,19 @@ class ConnTable {
   bool reserve(const Size& size);
 
   // ---- lookup; a burst calls hash and prefetch_bucket for all, then prefetch_slot for all, then find
-  uint64_t hash(const FlowKey& flow) const;
-  void prefetch_bucket(uint64_t hash) const;
-  void prefetch_slot(uint64_t hash) const;
+  uint64_t hash(const FlowKey& flow) const { return lookup_->hash(flow); }
+  void prefetch_bucket(uint64_t hash) const { __builtin_prefetch(lookup_->index.primary(hash)); }
+  // Gives the entry where the flow most likely stands, for find(); FlowIndex::kNone if it is not known.
+  uint32_t prefetch_slot(uint64_t hash, bool v6 = false) const { return lookup_->prefetch_slot(hash, v6); }
   Found find(const FlowKey& flow, uint64_t hash) const;
+  Found find(const FlowKey& flow, uint64_t hash, uint32_t likely) const {
+    if (likely == FlowIndex::kNone || !lookup_->is_open(likely, flow)) return find(flow, hash);
+    return {&lookup_->slots[likely >> 1], static_cast<Direction>(likely & 1)};
+  }
 
   // The two flows of a connection.
   FlowKey flow(const Connection& connection, Direction direction) const;
-  const Ipv6Addresses& ipv6(const Connection& connection) const;
+  const Ipv6Addresses& ipv6(const Connection& connection) const { return lookup_->addresses[connection.client.host()]; }
 
   // ---- change
   // Publishes a connection under both flows, or neither. A dead connection in the way is no conflict.
@@ -224,6 +280,7 @@ class ConnTable {
 
   struct Impl;
   Impl* impl_ = nullptr;
+  const FlowLookup* lookup_ = nullptr;  // the part of *impl_ that is read
 };
 
 // While one lives, its thread may hold Connection pointers. For threads that come and go, as the JavaScript
@@ -244,6 +301,29 @@ class TableVisit {
   Participant who_;
   bool entered_;
 };
+
+inline bool FlowLookup::has_flow(const Connection& connection, Direction direction, const FlowKey& flow) const {
+  uint16_t protocol_family;
+  std::memcpy(&protocol_family, &connection.protocol, sizeof protocol_family);
+  if ((ports_of(connection, direction) | uint64_t{protocol_family} << 32) != flow.words[4]) return false;
+  if (flow.is_v6()) return std::memcmp(addresses_of(addresses[slot_of(connection)], direction), flow.words, 32) == 0;
+  uint64_t pair;
+  std::memcpy(&pair, addresses_of(connection, direction), sizeof pair);
+  return pair == flow.words[0];
+}
+
+inline uint32_t FlowLookup::prefetch_slot(uint64_t hash, bool v6) const {
+  const FlowIndex::Places at = index.places(hash);
+  const uint32_t matches = FlowIndex::places_with(*at.primary, at.tag);
+  if (matches == 0) {
+    __builtin_prefetch(at.secondary);
+    return FlowIndex::kNone;
+  }
+  const uint32_t entry = at.primary->entries[std::countr_zero(matches)].load(std::memory_order_acquire);
+  __builtin_prefetch(&slots[entry >> 1], 1);
+  if (v6) __builtin_prefetch(&addresses[entry >> 1]);
+  return entry;
+}
 
 inline FlowKey FlowKey::v4(wire::be32 source, wire::be32 destination, wire::be16 source_port,
                            wire::be16 destination_port, uint8_t protocol) {

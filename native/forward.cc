@@ -39,6 +39,7 @@ struct Arrival {
   int8_t mac_group;  // whose virtual MAC it was sent to; -1: multicast
   FlowKey flow;      // kConnection only
   uint64_t hash;     // of flow
+  uint32_t likely;   // its entry in the table, see ConnTable::prefetch_slot()
 };
 
 // What holds for every frame of a burst.
@@ -55,6 +56,11 @@ struct Burst {
   uint64_t punted = 0;
 };
 
+// Frames between two steps of the same frame: as many cache misses are in flight as a core has buffers for.
+constexpr size_t kAhead = 12;
+
+void locate_bucket(const Burst& burst, const Frame& frame, Arrival* arrival);
+void locate_slot(const Burst& burst, Arrival* arrival);
 Path classify(const Burst& burst, const Frame& frame, Arrival* arrival);
 void read_flow(const Frame& frame, const Packet& packet, FlowKey* flow);
 Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival);
@@ -69,20 +75,13 @@ void forward_burst(const ForwardContext& context, Frame* frames, size_t count, V
   Burst burst(context);
   Arrival arrivals[kBurst];
 
-  // Three passes, so that the cache misses of all frames overlap instead of following one another.
-  for (size_t i = 0; i < count; ++i) {
-    Arrival& arrival = arrivals[i];
-    arrival.path = classify(burst, frames[i], &arrival);
-    if (arrival.path != Path::kConnection) continue;
-    read_flow(frames[i], arrival.packet, &arrival.flow);
-    arrival.hash = context.table->hash(arrival.flow);
-    context.table->prefetch_bucket(arrival.hash);
+  // Three steps per frame, those of neighbours interleaved: while one is handled, the memory that the next ones
+  // need is on its way. Handled in order, for a packet may depend on the one before it, as data does on its SYN.
+  for (size_t i = 0; i < count + 2 * kAhead; ++i) {
+    if (i < count) locate_bucket(burst, frames[i], &arrivals[i]);
+    if (const size_t at = i - kAhead; at < count) locate_slot(burst, &arrivals[at]);
+    if (const size_t at = i - 2 * kAhead; at < count) verdicts[at] = handle(burst, frames[at], arrivals[at]);
   }
-  for (size_t i = 0; i < count; ++i) {
-    if (arrivals[i].path == Path::kConnection) context.table->prefetch_slot(arrivals[i].hash);
-  }
-  // In order: a packet may depend on the one before it, as data does on its SYN.
-  for (size_t i = 0; i < count; ++i) verdicts[i] = handle(burst, frames[i], arrivals[i]);
 
   context.counters->add(Count::kReceived, count);
   context.counters->add(Count::kForwarded, burst.forwarded);
@@ -134,6 +133,19 @@ Verdict answered(const Burst& burst, const Frame& frame, Count with) {
 }
 
 // ---- classify
+
+void locate_bucket(const Burst& burst, const Frame& frame, Arrival* arrival) {
+  arrival->path = classify(burst, frame, arrival);
+  if (arrival->path != Path::kConnection) return;
+  read_flow(frame, arrival->packet, &arrival->flow);
+  arrival->hash = burst.context.table->hash(arrival->flow);
+  burst.context.table->prefetch_bucket(arrival->hash);
+}
+
+void locate_slot(const Burst& burst, Arrival* arrival) {
+  if (arrival->path != Path::kConnection) return;
+  arrival->likely = burst.context.table->prefetch_slot(arrival->hash, arrival->packet.family == 6);
+}
 
 Path classify_multicast(const Packet& packet) {
   switch (packet.kind) {
@@ -231,7 +243,7 @@ Verdict handle_arp(Burst& burst, Frame& frame, const Packet& packet);
 Verdict handle_solicitation(Burst& burst, Frame& frame, const Arrival& arrival);
 
 inline Verdict handle_connection(Burst& burst, Frame& frame, const Arrival& arrival) {
-  const Found found = burst.context.table->find(arrival.flow, arrival.hash);
+  const Found found = burst.context.table->find(arrival.flow, arrival.hash, arrival.likely);
   if (found.connection != nullptr) return forward_connection(burst, frame, arrival, found);
   return handle_unknown(burst, frame, arrival, 0);
 }
@@ -485,6 +497,7 @@ Verdict handle_first_fragment(Burst& burst, Frame& frame, const Arrival& arrival
   whole.path = Path::kConnection;
   read_flow(frame, whole.packet, &whole.flow);
   whole.hash = burst.context.table->hash(whole.flow);
+  whole.likely = FlowIndex::kNone;
   // RFC 6946: a fragment that is all of its packet is nobody's fragment.
   if (!fragment.more) return handle_connection(burst, frame, whole);
 

@@ -50,10 +50,8 @@ inline ChecksumChange rewrite_header4(Frame& frame, const wire::Packet& packet, 
   replace_address<1>(ip.destination, ends.destination, &addresses);
 
   ChecksumChange header = addresses;
-  const be16 before(static_cast<uint16_t>(ip.ttl << 8 | ip.protocol));
   ip.ttl--;
-  const be16 after(static_cast<uint16_t>(ip.ttl << 8 | ip.protocol));
-  header.replace(std::bit_cast<uint16_t>(before), std::bit_cast<uint16_t>(after));
+  header.count_down();
   header.apply(ip.checksum);
   return addresses;
 }

@@ -62,6 +62,7 @@ class XdpDevice final : public Device {
   void release() override;
   int descriptor() const override { return poll_ >= 0 ? poll_ : sockets_.front()->descriptor(); }
   bool busy_poll() override;
+  uint32_t mtu() const override { return options_.interface->mtu(); }
   void maintain() override { options_.interface->refresh_mtu(); }
   uint64_t take_dropped() override;
   MacAddress mac() const override { return options_.interface->mac(); }

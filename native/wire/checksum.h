@@ -14,13 +14,11 @@
 
 namespace tandem::wire {
 
-// Folds a one's complement sum to 16 bits.
+// Folds a one's complement sum to 16 bits. A word and itself with its halves exchanged add up, in the upper half, to
+// the sum of both halves and the carry of that sum: the end-around carry at once.
 constexpr uint16_t fold(uint64_t sum) {
-  sum = (sum & 0xffffffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16);  // at most 0x2'0000 and something
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<uint16_t>(sum);
+  const auto half = static_cast<uint32_t>((sum + std::rotl(sum, 32)) >> 32);
+  return static_cast<uint16_t>((half + std::rotl(half, 16)) >> 16);
 }
 
 inline uint32_t load32(const void* from) {
@@ -32,6 +30,10 @@ inline uint32_t load32(const void* from) {
 // Sum over `bytes` octets as they lie in memory; an odd last octet is padded with zero (RFC 1071 section 1).
 inline uint64_t sum_octets(const uint8_t* data, size_t bytes) {
   uint64_t sum = 0;
+  if (bytes == 20) {  // an IPv4 header without options
+    for (size_t at = 0; at < 20; at += 4) sum += load32(data + at);
+    return sum;
+  }
   for (; bytes >= 4; bytes -= 4, data += 4) sum += load32(data);
   if (bytes == 0) return sum;
   uint8_t rest[4] = {};
@@ -56,6 +58,9 @@ class ChecksumChange {
  public:
   // Both as they lie in memory.
   constexpr void replace(uint32_t from, uint32_t to) { sum_ += uint64_t{~from} + to; }
+  // An octet that lies first in its 16 bits is one less: ~m + m' is -1, whatever m was.
+  static_assert(std::endian::native == std::endian::little);
+  constexpr void count_down() { sum_ += 0xfffe; }
 
   // Of a checksum field that holds the complement, as every finished one does.
   void apply(be16& checksum) const {
