@@ -29,7 +29,7 @@ const idleTimeoutS = { halfOpen: 10, established: 300, halfClosed: 60, closing: 
 const common = { group: 0, port: 80, protocol: 'tcp', unknown: 'drop', mirror: false, idleTimeoutS } as const;
 const member = { port: 80, weight: 1, up: true, device: 1 } as const;
 const policy: PolicyDescription = {
-  groups: [{ name: 'main', vrids: [51, 51] }],
+  groups: [{ name: 'main', vrids: [51, 51], floating: [[], ['10.2.0.1']] }],
   addresses: [
     { address: virtual4, group: 0, devices: [0], closed: 'drop' },
     { address: virtual6, group: 0, devices: [0], closed: 'drop' },
