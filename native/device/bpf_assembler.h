@@ -28,6 +28,7 @@ class BpfAssembler {
 
   void move(Register to, Register from) { add(BPF_ALU64 | BPF_MOV | BPF_X, to, from, 0, 0); }
   void move(Register to, int32_t value) { add(BPF_ALU64 | BPF_MOV | BPF_K, to, r0, 0, value); }
+  // NOLINTNEXTLINE(misc-redundant-expression): zeros that say what they are
   void plus(Register to, int32_t value) { add(BPF_ALU64 | BPF_ADD | BPF_K, to, r0, 0, value); }
   void plus(Register to, Register with) { add(BPF_ALU64 | BPF_ADD | BPF_X, to, with, 0, 0); }
   void mask(Register to, int32_t value) { add(BPF_ALU64 | BPF_AND | BPF_K, to, r0, 0, value); }
@@ -48,6 +49,7 @@ class BpfAssembler {
   }
   // A map as a helper's argument: two instructions, the kernel puts the map's address in.
   void load_map(Register to, int map_fd) {
+    // NOLINTNEXTLINE(misc-redundant-expression): zeros that say what they are
     add(BPF_LD | BPF_DW | BPF_IMM, to, static_cast<Register>(BPF_PSEUDO_MAP_FD), 0, map_fd);
     add(0, r0, r0, 0, 0);
   }

@@ -143,7 +143,7 @@ describe('options are refused', () => {
     sharedState: new native.SharedState(),
   };
   test.each([
-    ['a kind that is none', { kind: 'xdp' }, 'Datapath: kind: "xdp" is none of packet, memory'],
+    ['a kind that is none', { kind: 'dpdk' }, 'Datapath: kind: "dpdk" is none of auto, xdp, packet, memory'],
     ['no device', { devices: [] }, /devices: 0 devices; 1 to 16/],
     [
       'a MAC address that is none',
