@@ -325,8 +325,8 @@ void advance(const Burst& burst, const Frame& frame, const Packet& packet, bool 
 
 // The MTU of the device that this is too long for; 0: it fits. Tags and padding are no part of a packet that has to
 // fit, and of a frame that the kernel joined each segment has to.
-[[gnu::noinline]] uint32_t mtu_exceeded(const Burst& burst, const Frame& frame, const Packet& packet, uint8_t device) {
-  const uint32_t mtu = burst.context.runtime->mtu(device);
+[[gnu::noinline]] uint32_t mtu_exceeded(const Burst& burst, const Frame& frame, const Packet& packet, LastHop to) {
+  const uint32_t mtu = burst.context.runtime->mtu(device_of(to));
   if (packet.end - packet.network <= mtu) return 0;
   if (frame.segment_bytes == 0) return mtu;
   const uint32_t transport_bytes =
@@ -364,7 +364,7 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
                                  : connection.last_hop.load(relaxed);
   if (to == 0) return drop(burst, Drop::kNoNeighbour);
   if (frame.bytes > burst.fits_everywhere) [[unlikely]] {
-    if (const uint32_t mtu = mtu_exceeded(burst, frame, packet, device_of(to)); mtu != 0)
+    if (const uint32_t mtu = mtu_exceeded(burst, frame, packet, to); mtu != 0)
       return refuse(burst, frame, packet, connection.group, Refusal::too_big(mtu));
   }
 
@@ -522,7 +522,7 @@ Verdict forward_later_fragment(Burst& burst, Frame& frame, const Packet& packet,
   Drop why;
   const LastHop to = way_along(burst, frame, packet, found, &why);
   if (to == 0) return drop(burst, why);
-  if (mtu_exceeded(burst, frame, packet, device_of(to)) != 0) return drop(burst, Drop::kOversized);
+  if (mtu_exceeded(burst, frame, packet, to) != 0) return drop(burst, Drop::kOversized);
   const Connection& connection = *found.connection;
   const bool from_client = found.direction == Direction::kFromClient;
   count_traffic(burst, connection, from_client, frame.bytes);
