@@ -13,7 +13,8 @@ namespace tandem {
 namespace {
 
 // In the order of the enums they stand for.
-constexpr const char* kSchedulers[] = {"round-robin", "weighted-round-robin", "least-connections", "maglev", nullptr};
+constexpr const char* kSchedulers[] = {"round-robin", "weighted-round-robin", "least-connections",
+                                       "maglev",      "source-hash",          nullptr};
 constexpr const char* kUnknowns[] = {"drop", "reset", "adopt", nullptr};
 constexpr const char* kCloseds[] = {"drop", "reset", nullptr};
 constexpr const char* kProtocols[] = {"tcp", "udp", nullptr};

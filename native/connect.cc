@@ -103,7 +103,7 @@ Connection* connect_client(const ForwardContext& context, const Frame& frame, co
   NewConnection fresh = describe(frame, packet, opening);
 
   const uint8_t* client_port = frame.data + packet.transport;
-  const int chosen = schedule(pool, *context.runtime, hash_of_client(packet.family, fresh.client, client_port));
+  const int chosen = schedule(pool, *context.runtime, hash_of_client(pool, packet.family, fresh.client, client_port));
   if (chosen < 0) {
     *why = Drop::kNoMember;
     return nullptr;

@@ -43,7 +43,7 @@ SystemError Engine::open(const EngineOptions& options, SharedState* shared) {
   if (options.live) return {};
   for (size_t device = 0; device < options.devices.size(); device++) {
     macs_[device] = options.devices[device].mac;
-    runtime_->mtus[device].store(options.devices[device].mtu, kRelaxed);
+    runtime_->set_mtu(device, options.devices[device].mtu);
   }
   memory_ = std::make_unique<MemoryDevice>(macs_[0]);
   replay_pace_ = std::make_unique<SweepPace>(table_.slots(), 1, 0);

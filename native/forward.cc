@@ -52,6 +52,7 @@ struct Burst {
   const ForwardContext& context;
   const Deciseconds now;
   Role roles[kGroupsMax] = {};  // standby where the policy has no group
+  const uint32_t fits_everywhere = context.runtime->fits_everywhere.load(relaxed);
   uint64_t forwarded = 0;
   uint64_t punted = 0;
 };
@@ -64,7 +65,7 @@ void locate_slot(const Burst& burst, Arrival* arrival);
 Path classify(const Burst& burst, const Frame& frame, Arrival* arrival);
 void read_flow(const Frame& frame, const Packet& packet, FlowKey* flow);
 Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival);
-Verdict refuse(Burst& burst, Frame& frame, const Packet& packet, uint8_t group, const Refusal& refusal);
+[[gnu::cold]] Verdict refuse(Burst& burst, Frame& frame, const Packet& packet, uint8_t group, const Refusal& refusal);
 Verdict forward_later_fragment(Burst& burst, Frame& frame, const Packet& packet, uint64_t ports);
 Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, const Found& found);
 Verdict handle_unknown(Burst& burst, Frame& frame, const Arrival& arrival, uint16_t incarnation);
@@ -237,8 +238,8 @@ const uint8_t* source_of(const Frame& frame, const Packet& packet) {
 
 // ---- handle
 
-Verdict handle_icmp_error(Burst& burst, Frame& frame, const Arrival& arrival);
-Verdict handle_fragment(Burst& burst, Frame& frame, const Arrival& arrival);
+[[gnu::cold]] Verdict handle_icmp_error(Burst& burst, Frame& frame, const Arrival& arrival);
+[[gnu::cold]] Verdict handle_fragment(Burst& burst, Frame& frame, const Arrival& arrival);
 Verdict handle_arp(Burst& burst, Frame& frame, const Packet& packet);
 Verdict handle_solicitation(Burst& burst, Frame& frame, const Arrival& arrival);
 
@@ -281,7 +282,7 @@ bool is_opening_syn(const Packet& packet) {
 }
 
 // Frames of a group leave from its virtual MAC; in a hand-over the peer uses that already.
-MacWord source_mac(const Burst& burst, uint8_t group, uint8_t family, uint8_t device) {
+[[gnu::always_inline]] inline MacWord source_mac(const Burst& burst, uint8_t group, uint8_t family, uint8_t device) {
   const uint8_t vrid =
       burst.roles[group] == Role::kActive ? burst.context.policy->groups[group].vrid[device] : uint8_t{0};
   return vrid != 0 ? virtual_mac_word(family, vrid) : mac_word(burst.context.device_macs[device].octets);
@@ -321,7 +322,8 @@ void advance(const Burst& burst, const Frame& frame, const Packet& packet, bool 
   if (changed) mark_change(burst.context, *connection);
 }
 
-Ends ends_for(const ConnTable& table, const Connection& connection, bool from_client) {
+// Always inlined, as is what every packet of a known connection goes through: errors and fragments call it, too.
+[[gnu::always_inline]] inline Ends ends_for(const ConnTable& table, const Connection& connection, bool from_client) {
   const auto octets = [](const wire::be32& address) { return reinterpret_cast<const uint8_t*>(&address); };
   if (from_client) {
     const uint32_t ports = ports_in_memory(connection.snat_port, connection.member_port);
@@ -333,19 +335,21 @@ Ends ends_for(const ConnTable& table, const Connection& connection, bool from_cl
   return {table.ipv6(connection).virtual_address, table.ipv6(connection).client, ports};
 }
 
-// Whether the packet, or each that the kernel joined to this one, is too long for a device of this MTU.
-bool is_too_big(const Frame& frame, const Packet& packet, uint32_t mtu) {
-  const uint32_t bytes = packet.end - packet.network;
-  if (bytes <= mtu) return false;
-  if (frame.segment_bytes == 0) return true;
+// The MTU of the device that this is too long for; 0: it fits. Tags and padding are no part of a packet that has to
+// fit, and of a frame that the kernel joined each segment has to.
+[[gnu::noinline]] uint32_t mtu_exceeded(const Burst& burst, const Frame& frame, const Packet& packet, LastHop to) {
+  const uint32_t mtu = burst.context.runtime->mtu(device_of(to));
+  if (packet.end - packet.network <= mtu) return 0;
+  if (frame.segment_bytes == 0) return mtu;
   const uint32_t transport_bytes =
       packet.kind == PacketKind::kTcp
           ? 4u * (wire::header_in<wire::TcpHeader>(frame.data, packet.transport).data_offset >> 4)
           : static_cast<uint32_t>(sizeof(wire::UdpHeader));
-  return packet.transport - packet.network + transport_bytes + frame.segment_bytes > mtu;
+  return packet.transport - packet.network + transport_bytes + frame.segment_bytes > mtu ? mtu : 0;
 }
 
-void count_traffic(const Burst& burst, const Connection& connection, bool from_client, uint32_t bytes) {
+[[gnu::always_inline]] inline void count_traffic(const Burst& burst, const Connection& connection, bool from_client,
+                                                 uint32_t bytes) {
   Traffic& traffic = (*burst.context.traffic)[connection.virtual_server];
   Counters::bump(from_client ? traffic.packets_in : traffic.packets_out, 1);
   Counters::bump(from_client ? traffic.bytes_in : traffic.bytes_out, bytes);
@@ -358,7 +362,8 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
 
   if (burst.roles[connection.group] == Role::kStandby) return drop(burst, Drop::kStandby);
   if (!tags_are_repeatable(frame, packet)) return drop(burst, Drop::kVlanTags);
-  if (packet.ttl <= 1) return refuse(burst, frame, packet, connection.group, Refusal::time_exceeded());
+  if (packet.ttl <= 1) [[unlikely]]
+    return refuse(burst, frame, packet, connection.group, Refusal::time_exceeded());
 
   if (from_client && is_opening_syn(packet) && may_reopen(connection.state())) {
     if (burst.roles[connection.group] == Role::kHandingOver) return drop(burst, Drop::kHandingOver);
@@ -370,8 +375,10 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
   const LastHop to = from_client ? burst.context.runtime->endpoints[connection.endpoint].next_hop.load(relaxed)
                                  : connection.last_hop.load(relaxed);
   if (to == 0) return drop(burst, Drop::kNoNeighbour);
-  const uint32_t mtu = burst.context.runtime->mtus[device_of(to)].load(relaxed);
-  if (is_too_big(frame, packet, mtu)) return refuse(burst, frame, packet, connection.group, Refusal::too_big(mtu));
+  if (frame.bytes > burst.fits_everywhere) [[unlikely]] {
+    if (const uint32_t mtu = mtu_exceeded(burst, frame, packet, to); mtu != 0)
+      return refuse(burst, frame, packet, connection.group, Refusal::too_big(mtu));
+  }
 
   advance(burst, frame, packet, from_client, &connection);
   count_traffic(burst, connection, from_client, frame.bytes);
@@ -528,8 +535,7 @@ Verdict forward_later_fragment(Burst& burst, Frame& frame, const Packet& packet,
   Drop why;
   const LastHop to = way_along(burst, frame, packet, found, &why);
   if (to == 0) return drop(burst, why);
-  if (is_too_big(frame, packet, burst.context.runtime->mtus[device_of(to)].load(relaxed)))
-    return drop(burst, Drop::kOversized);
+  if (mtu_exceeded(burst, frame, packet, to) != 0) return drop(burst, Drop::kOversized);
   const Connection& connection = *found.connection;
   const bool from_client = found.direction == Direction::kFromClient;
   count_traffic(burst, connection, from_client, frame.bytes);

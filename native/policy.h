@@ -28,7 +28,7 @@ struct Address {
   friend bool operator==(const Address&, const Address&) = default;
 };
 
-enum class Scheduler : uint8_t { kRoundRobin, kWeightedRoundRobin, kLeastConnections, kMaglev };
+enum class Scheduler : uint8_t { kRoundRobin, kWeightedRoundRobin, kLeastConnections, kMaglev, kSourceHash };
 enum class Unknown : uint8_t { kDrop, kReset, kAdopt };
 enum class Closed : uint8_t { kDrop, kReset };
 
@@ -46,7 +46,7 @@ struct Pool {
   std::vector<Member> members;
   // Derived by the scheduler from the members that are up and have weight (scheduler.h).
   std::vector<uint16_t> available;  // indices into members
-  std::vector<uint16_t> wheel;      // weighted round robin, interleaved; Maglev: its table
+  std::vector<uint16_t> wheel;      // weighted round robin, interleaved; Maglev and source hash: Maglev's table
   mutable std::atomic<uint32_t> turn{0};
 };
 

@@ -6,6 +6,7 @@
 // connection counts on it. Workers read; who writes a field is said beside it.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -51,18 +52,30 @@ struct Traffic {
 
 struct Runtime {
   Runtime() {
-    for (auto& mtu : mtus) mtu.store(kMtuNone, std::memory_order_relaxed);
+    for (auto& mtu : mtus_) mtu.store(kMtuNone, std::memory_order_relaxed);
   }
 
   std::array<Endpoint, kMembersMax> endpoints;
   std::array<VirtualServerState, kVirtualServersMax> virtual_servers;
   // traffic[worker][virtual server]
   std::array<std::unique_ptr<std::array<Traffic, kVirtualServersMax>>, kWorkersMax> traffic;
-  // Octets behind the Ethernet header that a device sends, by device. Any worker, from its device, now and then.
-  std::array<std::atomic<uint32_t>, kDevicesMax> mtus;
+  // Octets behind the Ethernet header that a device sends, by device; of any worker, from its device, now and then.
+  uint32_t mtu(size_t device) const { return mtus_[device].load(std::memory_order_relaxed); }
+  void set_mtu(size_t device, uint32_t mtu) {
+    mtus_[device].store(mtu, std::memory_order_relaxed);
+    uint32_t least = kMtuNone - kEthernetBytes;
+    for (const auto& each : mtus_) least = std::min(least, each.load(std::memory_order_relaxed));
+    fits_everywhere.store(least + kEthernetBytes, std::memory_order_relaxed);
+  }
+  // What every packet is compared with: a frame of so many octets is too long for no device, and few are longer.
+  std::atomic<uint32_t> fits_everywhere{kMtuNone};
   std::array<IcmpPace, kWorkersMax> icmp_paces;  // that worker
   // A peer is there to be told: without one no change is marked, and the bulk covers it later.
   std::atomic<bool> mirror_wanted{false};
+
+ private:
+  static constexpr uint32_t kEthernetBytes = 14;
+  std::array<std::atomic<uint32_t>, kDevicesMax> mtus_;
 };
 
 }  // namespace tandem

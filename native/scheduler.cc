@@ -132,7 +132,7 @@ void prepare_schedule(Pool& pool) {
   }
   pool.wheel.clear();
   if (pool.scheduler == Scheduler::kWeightedRoundRobin) pool.wheel = weighted_wheel(pool);
-  if (pool.scheduler == Scheduler::kMaglev) pool.wheel = maglev_table(pool);
+  if (pool.scheduler == Scheduler::kMaglev || pool.scheduler == Scheduler::kSourceHash) pool.wheel = maglev_table(pool);
 }
 
 int schedule(const Pool& pool, const Runtime& runtime, uint64_t client_hash) {
@@ -145,15 +145,17 @@ int schedule(const Pool& pool, const Runtime& runtime, uint64_t client_hash) {
     case Scheduler::kLeastConnections:
       return least_connections(pool, runtime);
     case Scheduler::kMaglev:
+    case Scheduler::kSourceHash:
       return pool.wheel[below(pool.wheel.size(), client_hash)];
   }
   return -1;
 }
 
-uint64_t hash_of_client(uint8_t family, const uint8_t* address, const uint8_t* port) {
+uint64_t hash_of_client(const Pool& pool, uint8_t family, const uint8_t* address, const uint8_t* port) {
   uint8_t octets[16] = {};
   std::memcpy(octets, address, family == 4 ? 4 : 16);
-  return hash_address(0x636c69656e740001, octets, static_cast<uint16_t>(port[0] << 8 | port[1]));
+  const bool all_ports = pool.scheduler == Scheduler::kSourceHash;
+  return hash_address(0x636c69656e740001, octets, all_ports ? 0 : static_cast<uint16_t>(port[0] << 8 | port[1]));
 }
 
 }  // namespace tandem

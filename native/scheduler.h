@@ -22,10 +22,11 @@ inline constexpr size_t kMaglevLarge = 65537;
 // Fills available and wheel from the members. JavaScript thread, before the policy is published.
 void prepare_schedule(Pool& pool);
 
-// Index in pool.members, or -1 if no member is available. `client_hash` counts for Maglev only.
+// Index in pool.members, or -1 if no member is available. `client_hash` counts for Maglev and source hash.
 int schedule(const Pool& pool, const Runtime& runtime, uint64_t client_hash);
 
-// The same on both units and after a restart: of a client's address and port (network byte order).
-uint64_t hash_of_client(uint8_t family, const uint8_t* address, const uint8_t* port);
+// The same on both units and after a restart: of a client's address and port (network byte order), or, with source
+// hash, of its address alone, so that all of a client's connections go to one member.
+uint64_t hash_of_client(const Pool& pool, uint8_t family, const uint8_t* address, const uint8_t* port);
 
 }  // namespace tandem

@@ -74,7 +74,7 @@ void Worker::maintain(Nanos now) {
   for (size_t i = 0; i < devices_.size(); i++) {
     devices_[i]->maintain();
     context_.counters->add(Count::kDeviceDropped, devices_[i]->take_dropped());
-    context_.runtime->mtus[i].store(devices_[i]->mtu(), std::memory_order_relaxed);
+    context_.runtime->set_mtu(i, devices_[i]->mtu());
   }
 }
 

@@ -9,7 +9,7 @@
 /** `10.0.0.1` or `fd00::1`, canonical text. */
 export type AddressText = string;
 
-export type SchedulerName = 'round-robin' | 'weighted-round-robin' | 'least-connections' | 'maglev';
+export type SchedulerName = 'round-robin' | 'weighted-round-robin' | 'least-connections' | 'maglev' | 'source-hash';
 export type UnknownPolicy = 'drop' | 'reset' | 'adopt';
 export type ClosedPolicy = 'drop' | 'reset';
 

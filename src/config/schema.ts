@@ -185,7 +185,9 @@ const member = z.strictObject({
 });
 
 const pool = z.strictObject({
-  scheduler: z.enum(['round-robin', 'weighted-round-robin', 'least-connections', 'maglev']).default('round-robin'),
+  scheduler: z
+    .enum(['round-robin', 'weighted-round-robin', 'least-connections', 'maglev', 'source-hash'])
+    .default('round-robin'),
   monitor: monitor.optional(),
   members: z.array(member).max(MEMBERS_PER_POOL_MAX),
 });

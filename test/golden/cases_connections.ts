@@ -80,6 +80,20 @@ export const connectionCases: readonly Case[] = [
     ],
   },
   {
+    name: 'tcp_source_hash',
+    sentence: 'with source-hash all connections of a client go to one member, and another client may go to the other',
+    steps: [
+      ...[40_001, 40_002, 40_003].map((sourcePort) => ({
+        frame: client('10.1.0.106', { ...syn, sourcePort }),
+        verdict: toServer,
+      })),
+      ...['198.51.100.8', '198.51.100.9', '198.51.100.10'].map((source) => ({
+        frame: client('10.1.0.106', syn, { source }),
+        verdict: toServer,
+      })),
+    ],
+  },
+  {
     name: 'tcp_listed_snat',
     sentence: 'SNAT addresses of a list take turns, and each is ours on the way back',
     steps: [

@@ -147,7 +147,7 @@ TEST(whatever_arrives_gets_one_verdict_and_is_counted_once) {
   unit.runtime->mirror_wanted = true;
   for (auto& server : unit.runtime->virtual_servers) server.mirror = true;
 
-  unit.runtime->mtus[kServerDevice] = 60;
+  unit.runtime->set_mtu(kServerDevice, 60);
   const std::vector<Bytes> from = seeds();
   size_t cursor = 0;
   uint64_t forwarded = 0, punted = 0, dropped = 0, held = 0, received = 0;

@@ -120,7 +120,7 @@ TEST(the_sender_of_a_packet_that_does_not_fit_the_next_device_is_told_what_would
   const Bytes over_back = tcp_frame(kFromMember, back, segment(8080, snat_port, kMtu - 40 + 1));
   const Ip to_client = told("10.1.0.1", "10.1.0.9");
 
-  unit.runtime->mtus[kServerDevice] = kMtu;
+  unit.runtime->set_mtu(kServerDevice, kMtu);
   check_rows(
       {
           {"one octet too long", over, kClientDevice, Count::kTooBigSent,
@@ -135,8 +135,8 @@ TEST(the_sender_of_a_packet_that_does_not_fit_the_next_device_is_told_what_would
   CHECK_EQ(fits.verdict.device, kServerDevice);
   CHECK_EQ(unit.forward(over_back, kServerDevice).verdict.device, kClientDevice);
 
-  unit.runtime->mtus[kServerDevice] = kMtuNone;
-  unit.runtime->mtus[kClientDevice] = kMtu;
+  unit.runtime->set_mtu(kServerDevice, kMtuNone);
+  unit.runtime->set_mtu(kClientDevice, kMtu);
   check_rows({{"towards the client", over_back, kServerDevice, Count::kTooBigSent,
                refusal(kToMember, told("10.2.0.1", "10.2.0.11"), 3, 4, kMtu, over_back)}},
              unit);
@@ -147,7 +147,7 @@ TEST(of_a_joined_frame_each_segment_must_fit) {
   Unit unit;
   REQUIRE(unit.ready);
   unit.forward(client_tcp(kSyn), kClientDevice);
-  unit.runtime->mtus[kServerDevice] = kMtu;
+  unit.runtime->set_mtu(kServerDevice, kMtu);
   const Bytes joined = client_tcp(kAck, std::string(4000, 'x'));
   const auto verdict = [&](uint16_t segment_bytes) {
     Bytes memory(kFrameHeadroom + joined.size() + kFrameTailroom);
@@ -183,7 +183,7 @@ TEST(who_is_not_told) {
   unit.become(Role::kActive);
   unit.policy->groups[0].floating[kClientDevice][0] = {};
   CHECK_DROPPED(unit.forward(expired, kClientDevice), Drop::kTtlExpired);
-  unit.runtime->mtus[kServerDevice] = 100;
+  unit.runtime->set_mtu(kServerDevice, 100);
   CHECK_DROPPED(unit.forward(client_tcp(kAck, std::string(100, 'x')), kClientDevice), Drop::kOversized);
   CHECK(unit.is_balanced());
 }

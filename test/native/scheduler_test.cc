@@ -37,8 +37,8 @@ TEST(round_robin_takes_members_in_turn_and_skips_those_that_are_down_or_draining
 
 TEST(no_member_available_is_said) {
   const auto runtime = std::make_unique<Runtime>();
-  for (const Scheduler scheduler :
-       {Scheduler::kRoundRobin, Scheduler::kWeightedRoundRobin, Scheduler::kLeastConnections, Scheduler::kMaglev}) {
+  for (const Scheduler scheduler : {Scheduler::kRoundRobin, Scheduler::kWeightedRoundRobin,
+                                    Scheduler::kLeastConnections, Scheduler::kMaglev, Scheduler::kSourceHash}) {
     const auto down = pool(scheduler, members(2));
     for (Member& member : down->members) member.up = false;
     prepare_schedule(*down);
@@ -160,13 +160,29 @@ TEST(both_units_come_to_the_same_maglev_table_whatever_the_order_and_the_ids) {
 // Written down once: a change of these would move clients between two units of different versions.
 TEST(clients_and_members_are_hashed_as_they_always_were) {
   const Bytes port = {0x9c, 0x40};
-  CHECK_EQ(hash_of_client(4, address("10.1.0.9").data(), port.data()), 0xb7300fccc775a371u);
-  CHECK_EQ(hash_of_client(6, address("fd01::9").data(), port.data()), 0x7c9dd64b328b7f79u);
+  const Pool any = {};
+  CHECK_EQ(hash_of_client(any, 4, address("10.1.0.9").data(), port.data()), 0xb7300fccc775a371u);
+  CHECK_EQ(hash_of_client(any, 6, address("fd01::9").data(), port.data()), 0x7c9dd64b328b7f79u);
   const auto maglev =
       pool(Scheduler::kMaglev, {member("10.2.0.11", 80, 0), member("10.2.0.12", 80, 1), member("fd02::13", 80, 2)});
   prepare_schedule(*maglev);
   const std::vector<uint16_t> begin(maglev->wheel.begin(), maglev->wheel.begin() + 12);
   CHECK(begin == std::vector<uint16_t>({2, 2, 0, 2, 0, 2, 2, 1, 2, 1, 1, 0}));
+}
+
+TEST(source_hash_sends_all_connections_of_a_client_to_one_member_and_spreads_clients) {
+  const auto runtime = std::make_unique<Runtime>();
+  const auto by_source = pool(Scheduler::kSourceHash, members(4));
+  prepare_schedule(*by_source);
+  std::map<int, int> share;
+  for (uint16_t host = 0; host < 4000; ++host) {
+    const Bytes client = {10, 1, static_cast<uint8_t>(host >> 8), static_cast<uint8_t>(host)};
+    const Bytes port = {0x9c, 0x40}, other = {0x9c, 0x41};
+    const int chosen = schedule(*by_source, *runtime, hash_of_client(*by_source, 4, client.data(), port.data()));
+    CHECK_EQ(schedule(*by_source, *runtime, hash_of_client(*by_source, 4, client.data(), other.data())), chosen);
+    share[chosen]++;
+  }
+  for (int i = 0; i < 4; ++i) CHECK(share[i] > 850 && share[i] < 1150);
 }
 
 TEST(clients_are_spread_evenly) {
@@ -177,7 +193,7 @@ TEST(clients_are_spread_evenly) {
   std::map<int, int> share;
   for (uint16_t p = 0; p < 4000; ++p) {
     const Bytes each = {static_cast<uint8_t>(p >> 8), static_cast<uint8_t>(p)};
-    share[schedule(*maglev, *runtime, hash_of_client(4, v4.data(), each.data()))]++;
+    share[schedule(*maglev, *runtime, hash_of_client(*maglev, 4, v4.data(), each.data()))]++;
   }
   for (int i = 0; i < 4; ++i) CHECK(share[i] > 850 && share[i] < 1150);
 }
