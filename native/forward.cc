@@ -11,6 +11,7 @@
 #include "wire/checksum.h"
 #include "wire/fragment.h"
 #include "wire/headers.h"
+#include "wire/parse_usual.h"
 
 namespace tandem {
 namespace {
@@ -58,7 +59,7 @@ struct Burst {
 };
 
 // Frames between two steps of the same frame: as many cache misses are in flight as a core has buffers for.
-constexpr size_t kAhead = 12;
+constexpr size_t kAhead = 16;
 
 void locate_bucket(const Burst& burst, const Frame& frame, Arrival* arrival);
 void locate_slot(const Burst& burst, Arrival* arrival);
@@ -186,7 +187,8 @@ Path classify_ours(const Packet& packet) {
 
 Path classify(const Burst& burst, const Frame& frame, Arrival* arrival) {
   Packet& packet = arrival->packet;
-  if (!wire::parse_link(frame.data, frame.bytes, &packet)) return Path::kBroken;
+  const bool usual = wire::parse_usual(frame.data, frame.bytes, &packet);
+  if (!usual && !wire::parse_link(frame.data, frame.bytes, &packet)) return Path::kBroken;
 
   const auto& ethernet = wire::header_in<wire::EthernetHeader>(frame.data, 0);
   const Policy& policy = *burst.context.policy;
@@ -198,7 +200,7 @@ Path classify(const Burst& burst, const Frame& frame, Arrival* arrival) {
   // A frame of our own that came back, or the peer's.
   if (policy.group_of_mac(ethernet.source, frame.device, &family) >= 0) return Path::kKernels;
 
-  wire::parse_network(frame.data, frame.bytes, &packet);
+  if (!usual) wire::parse_network(frame.data, frame.bytes, &packet);
   return multicast ? classify_multicast(packet) : classify_ours(packet);
 }
 
@@ -312,27 +314,27 @@ void advance(const Burst& burst, const Frame& frame, const Packet& packet, bool 
   if (connection->last_seen.load(relaxed) != burst.now) connection->last_seen.store(burst.now, relaxed);
   connection->packets.store(connection->packets.load(relaxed) + 1, relaxed);
 
-  if (from_client) {
-    const LastHop hop = last_hop_of(frame, packet);
-    if (connection->last_hop.load(relaxed) != hop) {
-      connection->last_hop.store(hop, relaxed);
-      changed = true;
-    }
+  const LastHop hop = last_hop_of(frame, packet);
+  const bool moved = hop != connection->last_hop.load(relaxed);
+  if (moved & from_client) {
+    connection->last_hop.store(hop, relaxed);
+    changed = true;
   }
   if (changed) mark_change(burst.context, *connection);
 }
 
+// A packet leaves with the connection's other flow, turned round: what a client sends goes where its member's
+// answers come from. Without a branch, for nobody can predict which side the next packet is from.
 // Always inlined, as is what every packet of a known connection goes through: errors and fragments call it, too.
 [[gnu::always_inline]] inline Ends ends_for(const ConnTable& table, const Connection& connection, bool from_client) {
-  const auto octets = [](const wire::be32& address) { return reinterpret_cast<const uint8_t*>(&address); };
-  if (from_client) {
-    const uint32_t ports = ports_in_memory(connection.snat_port, connection.member_port);
-    if (connection.family == 4) return {octets(connection.snat), octets(connection.member), ports};
-    return {table.ipv6(connection).snat, table.ipv6(connection).member, ports};
+  const Direction other = from_client ? Direction::kFromServer : Direction::kFromClient;
+  const uint32_t ports = std::rotl(ports_of(connection, other), 16);
+  if (connection.family == 4) {
+    const uint8_t* pair = addresses_of(connection, other);
+    return {pair + 4, pair, ports};
   }
-  const uint32_t ports = ports_in_memory(connection.virtual_port, connection.client_port);
-  if (connection.family == 4) return {octets(connection.virtual_address), octets(connection.client), ports};
-  return {table.ipv6(connection).virtual_address, table.ipv6(connection).client, ports};
+  const uint8_t* pair = addresses_of(table.ipv6(connection), other);
+  return {pair + 16, pair, ports};
 }
 
 // The MTU of the device that this is too long for; 0: it fits. Tags and padding are no part of a packet that has to
@@ -365,15 +367,16 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
   if (packet.ttl <= 1) [[unlikely]]
     return refuse(burst, frame, packet, connection.group, Refusal::time_exceeded());
 
-  if (from_client && is_opening_syn(packet) && may_reopen(connection.state())) {
+  if (is_opening_syn(packet) && from_client && may_reopen(connection.state())) {
     if (burst.roles[connection.group] == Role::kHandingOver) return drop(burst, Drop::kHandingOver);
     const uint16_t incarnation = static_cast<uint16_t>(connection.incarnation.load(relaxed) + 1);
     disconnect(burst.context, connection);
     return handle_unknown(burst, frame, arrival, incarnation);
   }
 
-  const LastHop to = from_client ? burst.context.runtime->endpoints[connection.endpoint].next_hop.load(relaxed)
-                                 : connection.last_hop.load(relaxed);
+  const LastHop member_hop = burst.context.runtime->endpoints[connection.endpoint].next_hop.load(relaxed);
+  const LastHop client_hop = connection.last_hop.load(relaxed);
+  const LastHop to = from_client ? member_hop : client_hop;
   if (to == 0) return drop(burst, Drop::kNoNeighbour);
   if (frame.bytes > burst.fits_everywhere) [[unlikely]] {
     if (const uint32_t mtu = mtu_exceeded(burst, frame, packet, to); mtu != 0)

@@ -7,8 +7,10 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
@@ -147,7 +149,10 @@ inline MacAddress virtual_mac(uint8_t family, uint8_t vrid) {
 }
 
 inline int Policy::group_of_mac(const uint8_t mac[6], uint8_t device, uint8_t* family) const {
-  if (mac[0] != 0 || mac[1] != 0 || mac[2] != 0x5e || mac[3] != 0 || (mac[4] != 1 && mac[4] != 2)) return -1;
+  uint32_t prefix;
+  std::memcpy(&prefix, mac, sizeof prefix);
+  static_assert(std::endian::native == std::endian::little);
+  if (prefix != 0x005e0000 || (mac[4] != 1 && mac[4] != 2)) return -1;
   *family = mac[4] == 1 ? 4 : 6;
   return group_of_vrid_[device][mac[4] - 1][mac[5]] - 1;
 }

@@ -97,11 +97,6 @@ MacWord mac_word(const uint8_t octets[6]) {
   return load32(octets) | MacWord{high} << 32;
 }
 
-uint32_t ports_in_memory(be16 source, be16 destination) {
-  const be16 ports[2] = {source, destination};
-  return load32(ports);
-}
-
 void rewrite_packet(Frame& frame, const wire::Packet& packet, const Ends& ends) {
   if (packet.family == 4) return rewrite_transport(frame, packet, ends.ports, rewrite_header4(frame, packet, ends));
   rewrite_transport(frame, packet, ends.ports, rewrite_header6(frame, packet, ends));

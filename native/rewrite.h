@@ -18,9 +18,6 @@ struct Ends {
   uint32_t ports;              // source and destination port as they lie in the header
 };
 
-// The two ports of a TCP or UDP header in one word.
-uint32_t ports_in_memory(wire::be16 source, wire::be16 destination);
-
 // Of a TCP or UDP packet with a TTL above 1, which is counted down.
 void rewrite_packet(Frame& frame, const wire::Packet& packet, const Ends& ends);
 

@@ -62,21 +62,24 @@ TEST(drops_by_name) {
   }
 }
 
-TEST(dropped_packets_of_a_known_connection_change_nothing_of_it) {
+TEST(packets_of_a_known_connection_that_go_no_further_change_nothing_of_it) {
   Unit unit;
   REQUIRE(unit.ready);
   const uint16_t snat_port = word_at(unit.forward(client_tcp(kSyn), kClientDevice).frame, 34);
   Ip from_client = kToServer;
   from_client.ttl = 1;
-  CHECK_DROPPED(
-      unit.forward(tcp_frame(kFromClient, from_client, {.source_port = 40000, .destination_port = 80, .flags = kRst}),
-                   kClientDevice),
-      Drop::kTtlExpired);
-  CHECK_DROPPED(unit.forward(tcp_frame({kVirtualMac4, kMemberMac[0]},
-                                       {.source = "10.2.0.11", .destination = "10.2.0.1", .ttl = 0},
-                                       {.source_port = 8080, .destination_port = snat_port, .flags = kSyn | kAck}),
-                             kServerDevice),
-                Drop::kTtlExpired);
+  // Each sender is told, on the device it sent on.
+  const Sent to_client = unit.forward(
+      tcp_frame(kFromClient, from_client, {.source_port = 40000, .destination_port = 80, .flags = kRst}), kClientDevice);
+  CHECK_EQ(to_client.verdict.kind, kForward);
+  CHECK_EQ(to_client.verdict.device, kClientDevice);
+  const Sent to_member = unit.forward(tcp_frame({kVirtualMac4, kMemberMac[0]},
+                                                {.source = "10.2.0.11", .destination = "10.2.0.1", .ttl = 0},
+                                                {.source_port = 8080, .destination_port = snat_port, .flags = kSyn | kAck}),
+                                      kServerDevice);
+  CHECK_EQ(to_member.verdict.kind, kForward);
+  CHECK_EQ(to_member.verdict.device, kServerDevice);
+  CHECK_EQ(unit.count(Count::kTimeExceededSent), 2u);
   unit.runtime->endpoints[0].next_hop = 0;
   CHECK_DROPPED(unit.forward(client_tcp(kAck), kClientDevice), Drop::kNoNeighbour);
   CHECK_EQ(unit.only()->state(), TcpState::kSynSent);

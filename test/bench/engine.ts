@@ -1,0 +1,107 @@
+/** Section `engine`: what a packet costs in the datapath's engine, devices aside. The work is native/engine.cc's. */
+
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+import { repositoryRoot } from '../support/lab/paths.js';
+import type { Bound, Effort, Row, Section, SectionResult } from './section.js';
+
+const program = join(repositoryRoot, 'out', 'bench-native', 'engine');
+const sizes = [1_000, 1_000_000, 10_000_000] as const;
+const sizeNames: Readonly<Record<number, string>> = { 1_000: '1 k', 1_000_000: '1 M', 10_000_000: '10 M' };
+const packetBounds: Readonly<Record<number, Bound>> = {
+  1_000_000: { better: 'lower', must: 45, aim: 32 },
+  10_000_000: { better: 'lower', must: 60, aim: 45 },
+};
+
+/** One line that the program prints. */
+type Line =
+  | { readonly what: 'memory'; readonly connections: number; readonly bytes: number }
+  | { readonly what: 'ready'; readonly clock_ns: number }
+  | {
+      readonly what: 'packet' | 'sweep' | 'open' | 'expire';
+      readonly round: number;
+      readonly connections: number;
+      readonly ns: number;
+    };
+
+export const engine: Section = { name: 'engine', needsRoot: false, run };
+
+async function run(effort: Effort): Promise<SectionResult> {
+  const work = effort.quick
+    ? ['--packets', '500000', '--opened', '100000']
+    : ['--packets', '4000000', '--opened', '1000000'];
+  const args = ['--sizes', sizes.join(','), '--rounds', String(effort.rounds), ...work];
+  const { stdout } = await promisify(execFile)(program, args, { maxBuffer: 1 << 24 });
+  return resultOf(parseLines(stdout));
+}
+
+function parseLines(text: string): Line[] {
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Line);
+}
+
+function resultOf(lines: readonly Line[]): SectionResult {
+  const rows = [
+    ...sizes.map((size) => timed(lines, 'packet', size, `packet, ${sizeNames[size]} connections`, packetBounds[size])),
+    memoryRow(lines),
+    ...openingRows(lines),
+    timed(lines, 'sweep', 10_000_000, 'sweep, per slot, nothing to expire', undefined),
+  ];
+  const clock = lines.find((line) => line.what === 'ready')?.clock_ns ?? 0;
+  return {
+    section: 'engine',
+    title: 'Engine: one thread, no device',
+    rows,
+    charts: [
+      {
+        name: 'packet',
+        title: 'Cost of a 64-byte packet, NAT and SNAT',
+        unit: 'ns, less is better',
+        rows: sizes.map((size) => `packet, ${sizeNames[size]} connections`),
+      },
+    ],
+    notes: [
+      'TCP data packets of 64 bytes, NAT and SNAT, connection and direction random for each packet; bursts of 64',
+      `the clock runs in forward_burst() only, not while the generator writes frames; reading it costs ${clock.toFixed(1)} ns of each figure`,
+      'a round gives the median over chunks of 128 bursts; table sizes take turns within a round',
+      'open: a SYN, with scheduling, a SNAT port and both index entries',
+    ],
+  };
+}
+
+function openingRows(lines: readonly Line[]): Row[] {
+  const opened = lines.find((line) => line.what === 'open');
+  const connections = opened?.what === 'open' ? opened.connections : 0;
+  return [
+    timed(lines, 'open', connections, 'open a connection', undefined),
+    timed(lines, 'expire', connections, 'expire a connection', undefined),
+  ];
+}
+
+function timed(
+  lines: readonly Line[],
+  what: 'packet' | 'sweep' | 'open' | 'expire',
+  connections: number,
+  name: string,
+  bound: Bound | undefined,
+): Row {
+  const samples = lines.flatMap((line) => (line.what === what && line.connections === connections ? [line.ns] : []));
+  if (samples.length === 0) throw new Error(`${program} measured no "${what}" at ${connections} connections`);
+  return { name, unit: 'ns', cores: 1, samples, ...(bound === undefined ? {} : { bound }) };
+}
+
+function memoryRow(lines: readonly Line[]): Row {
+  const largest = lines.findLast((line) => line.what === 'memory');
+  if (largest === undefined) throw new Error(`${program} said nothing of its memory`);
+  return {
+    name: 'memory per IPv4 connection, index included',
+    unit: 'bytes',
+    cores: 1,
+    samples: [largest.bytes],
+    bound: { better: 'lower', must: 112, aim: 96 },
+  };
+}
