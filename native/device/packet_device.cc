@@ -15,9 +15,10 @@
 namespace tandem {
 namespace {
 
-// Four GRO packets of 64 KiB fit a block; 64 blocks are 64 ms of single frames at the 1 ms block timeout.
-constexpr size_t kBlockBytes = 256 * 1024;
-constexpr size_t kBlocks = 64;
+// A GRO packet of 64 KiB fits a block. A block is closed after 1 ms however empty it is, so 256 blocks are what a
+// worker may be kept from its core, 256 ms, before frames are dropped.
+constexpr size_t kBlockBytes = 128 * 1024;
+constexpr size_t kBlocks = 256;
 constexpr size_t kRingBytes = kBlockBytes * kBlocks;
 constexpr unsigned kBlockTimeoutMs = 1;
 constexpr int kSocketBufferBytes = 8 * 1024 * 1024;

@@ -96,6 +96,7 @@ export async function play(lab: Lab, options: PlayOptions): Promise<RunResult> {
   const [echoReport, downloadReport, httpReport] = await Promise.all([echo.stop(), download.stop(), http.stop()]);
   const captureReport = await capture.stop();
   await keepCounters(lab, pair, options.fault);
+  const tookOverMs = takeoverMs(captureReport, faultAtMs);
   const result: RunResult = {
     mirror: options.mirror,
     fault: options.fault,
@@ -104,8 +105,8 @@ export async function play(lab: Lab, options: PlayOptions): Promise<RunResult> {
     download: streamOutcome(downloadReport, faultAtMs),
     gapMs: gapAround(echoReport, faultAtMs),
     downloadGapMs: gapAround(downloadReport, faultAtMs),
-    takeoverMs: takeoverMs(captureReport, faultAtMs),
-    requests: requestOutcomes(httpReport, faultAtMs),
+    takeoverMs: tookOverMs,
+    requests: requestOutcomes(httpReport, faultAtMs, faultAtMs + (tookOverMs ?? 0)),
     ...held,
     newUnit,
     suspicions: suspicions(lab, captureReport),

@@ -39,13 +39,17 @@ export interface RequestOutcomes {
   readonly across: RequestCounts;
   /** Asked for once the new unit had answered its first. */
   readonly after: RequestCounts;
-  /** From the fault to the end of the first request that was begun after it; null: none succeeded. */
+  /** From the fault to the end of the first request that the new unit answered; null: none succeeded. */
   readonly firstAfterMs: number | null;
 }
 
-export function requestOutcomes(report: HttpReport, faultAtMs: number): RequestOutcomes {
+/**
+ * `takenOverAtMs`: when the new unit announced itself, if that is known. A fault takes some milliseconds to strike, and
+ * a request begun in them may still be answered by the old unit.
+ */
+export function requestOutcomes(report: HttpReport, faultAtMs: number, takenOverAtMs = faultAtMs): RequestOutcomes {
   const before = report.row.filter((each) => each.endedAtMs < faultAtMs);
-  const later = report.row.filter((each) => each.startedAtMs > faultAtMs);
+  const later = report.row.filter((each) => each.startedAtMs > takenOverAtMs);
   const firstOk = later.reduce<RequestReport | null>(
     (first, each) => (each.outcome === 'ok' && (first === null || each.endedAtMs < first.endedAtMs) ? each : first),
     null,
