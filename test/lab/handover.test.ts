@@ -15,7 +15,7 @@ import { hasRole, startPair, type Unit } from '../support/lab/unit.js';
 import { longestSilence, streamOutcome } from '../support/traffic/outcome.js';
 import { monotonicMs, pause } from '../support/traffic/time.js';
 
-/** Below what an election takes (three intervals and the skew, 361 ms), above the scheduler's share on a busy machine. */
+/** Below an election's wait (three intervals and the skew, 361 ms), above the scheduler's share on a busy machine. */
 const unfeltMs = 300;
 
 labTest('a hand-over on purpose loses no packet', async (lab) => {
