@@ -44,7 +44,7 @@ namespace tandem {
   X(kVlanTags, "of a connection, with tags that a reply cannot repeat: two of them, or an 802.1ad tag") \
   X(kNotAsked, "ARP or neighbour solicitation for an address that is not active on this unit")          \
   X(kDeviceFull, "the device's transmit queue refused it")                                              \
-  X(kOversized, "longer than the device's MTU, and its sender is not told")                              \
+  X(kOversized, "longer than the device's MTU, and its sender is not told")                             \
   X(kDeviceGone, "the interface it was to leave by has been deleted")
 
 enum class Drop : uint8_t {

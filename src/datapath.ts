@@ -237,7 +237,8 @@ export interface Datapath {
    * forwarded. What becomes of fragments that were held stands behind the burst that released them, verdict + 128,
    * in the high octet of `device` the one they came from; such fragments may be of an earlier call.
    * A burst is up to 64 consecutive frames of equal time. Throws RangeError if a frame is not whole or the output
-   * is too small; it never needs more than the input's size plus 128 bytes per frame, and as much for what is held from before.
+   * is too small; it never needs more than the input's size plus 128 bytes per frame, and as much for what is held
+   * from before.
    */
   replay(input: Uint8Array, output: Uint8Array): number;
 }

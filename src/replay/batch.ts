@@ -21,7 +21,7 @@ const FRAME_BYTES_MAX = 65536 + 18;
 const INPUT_HEAD_BYTES = 16;
 const OUTPUT_HEAD_BYTES = 8;
 const OUTPUT_EXTRA_BYTES = 128;
-/** What fragments held from earlier batches take at most (native/fragments.h): 512 of 9,234 octets and as much again. */
+/** What fragments held from earlier batches take at most (native/fragments.h): 512 of 9,234 octets and as much more. */
 const OUTPUT_HELD_BYTES = 512 * (9234 + OUTPUT_EXTRA_BYTES);
 const FORWARD = 0;
 const PUNT = 1;

@@ -9,10 +9,10 @@ import type { Bound, Effort, Row, Section, SectionResult } from './section.js';
 
 const program = join(repositoryRoot, 'out', 'bench-native', 'engine');
 const sizes = [1_000, 1_000_000, 10_000_000] as const;
-const sizeNames: Readonly<Record<number, string>> = { 1_000: '1 k', 1_000_000: '1 M', 10_000_000: '10 M' };
+const sizeNames: Readonly<Record<number, string>> = { 1000: '1 k', 1000000: '1 M', 10000000: '10 M' };
 const packetBounds: Readonly<Record<number, Bound>> = {
-  1_000_000: { better: 'lower', must: 45, aim: 32 },
-  10_000_000: { better: 'lower', must: 60, aim: 45 },
+  1000000: { better: 'lower', must: 45, aim: 32 },
+  10000000: { better: 'lower', must: 60, aim: 45 },
 };
 
 /** One line that the program prints. */
@@ -66,7 +66,8 @@ function resultOf(lines: readonly Line[]): SectionResult {
     ],
     notes: [
       'TCP data packets of 64 bytes, NAT and SNAT, connection and direction random for each packet; bursts of 64',
-      `the clock runs in forward_burst() only, not while the generator writes frames; reading it costs ${clock.toFixed(1)} ns of each figure`,
+      'the clock runs in forward_burst() only, not while the generator writes frames; ' +
+        `reading it costs ${clock.toFixed(1)} ns of each figure`,
       'a round gives the median over chunks of 128 bursts; table sizes take turns within a round',
       'open: a SYN, with scheduling, a SNAT port and both index entries',
     ],

@@ -69,14 +69,15 @@ TEST(packets_of_a_known_connection_that_go_no_further_change_nothing_of_it) {
   Ip from_client = kToServer;
   from_client.ttl = 1;
   // Each sender is told, on the device it sent on.
-  const Sent to_client = unit.forward(
-      tcp_frame(kFromClient, from_client, {.source_port = 40000, .destination_port = 80, .flags = kRst}), kClientDevice);
+  const Sent to_client =
+      unit.forward(tcp_frame(kFromClient, from_client, {.source_port = 40000, .destination_port = 80, .flags = kRst}),
+                   kClientDevice);
   CHECK_EQ(to_client.verdict.kind, kForward);
   CHECK_EQ(to_client.verdict.device, kClientDevice);
-  const Sent to_member = unit.forward(tcp_frame({kVirtualMac4, kMemberMac[0]},
-                                                {.source = "10.2.0.11", .destination = "10.2.0.1", .ttl = 0},
-                                                {.source_port = 8080, .destination_port = snat_port, .flags = kSyn | kAck}),
-                                      kServerDevice);
+  const Sent to_member = unit.forward(
+      tcp_frame({kVirtualMac4, kMemberMac[0]}, {.source = "10.2.0.11", .destination = "10.2.0.1", .ttl = 0},
+                {.source_port = 8080, .destination_port = snat_port, .flags = kSyn | kAck}),
+      kServerDevice);
   CHECK_EQ(to_member.verdict.kind, kForward);
   CHECK_EQ(to_member.verdict.device, kServerDevice);
   CHECK_EQ(unit.count(Count::kTimeExceededSent), 2u);

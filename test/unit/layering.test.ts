@@ -88,11 +88,20 @@ interface NativeLayer {
 }
 
 const base = [
-  ...['clock', 'counters', 'frame', 'limits', 'mac_address', 'ring', 'system_error'],
+  ...['clock', 'counters', 'frame', 'icmp_pace', 'limits', 'mac_address', 'ring', 'system_error'],
   ...['reserved_memory', 'spin_lock'],
 ];
 const tables = [
-  ...['address_text', 'conn_table', 'connection_close', 'flow_index', 'id_registry', 'mirror', 'mirror_sink'],
+  ...[
+    'address_text',
+    'conn_table',
+    'connection_close',
+    'flow_index',
+    'fragments',
+    'id_registry',
+    'mirror',
+    'mirror_sink',
+  ],
   ...[
     'mirror_source',
     'policy',
@@ -110,7 +119,11 @@ const nativeLayers: readonly NativeLayer[] = [
   { name: 'wire', files: /^wire\//, includes: [] },
   { name: 'device', files: /^device\//, includes: ['wire'] },
   { name: 'table', files: oneOf(tables), includes: ['wire'] },
-  { name: 'forward', files: oneOf(['answer', 'connect', 'forward', 'rewrite', 'sweep']), includes: ['table', 'wire'] },
+  {
+    name: 'forward',
+    files: oneOf(['answer', 'connect', 'forward', 'icmp_error', 'rewrite', 'sweep']),
+    includes: ['table', 'wire'],
+  },
   { name: 'worker', files: /^worker(_\w+)?$/, includes: ['forward', 'table', 'wire', 'device'] },
   { name: 'engine', files: /^(engine|replay)(_\w+)?$/, includes: ['worker', 'forward', 'table', 'wire', 'device'] },
   { name: 'addon', files: /^addon(_\w+)?$/, includes: ['engine', 'worker', 'forward', 'table', 'wire', 'device'] },

@@ -192,7 +192,13 @@ function policy(): PolicyDescription {
   const idleTimeoutS = { halfOpen: 10, established: 300, halfClosed: 60, closing: 10, udp: 30 };
   const families = ['ipv4', 'ipv6'] as const;
   return {
-    groups: [{ name: 'main', vrids: [virtualRouterId, virtualRouterId], floating: [[], Object.values(deviceAddress.floating)] }],
+    groups: [
+      {
+        name: 'main',
+        vrids: [virtualRouterId, virtualRouterId],
+        floating: [[], Object.values(deviceAddress.floating)],
+      },
+    ],
     addresses: families.flatMap((family) => [
       { address: deviceAddress.virtual[family], group: 0, devices: [0], closed: 'reset' as const },
       { address: deviceAddress.floating[family], group: 0, devices: [1], closed: 'drop' as const },
