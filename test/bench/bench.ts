@@ -15,8 +15,9 @@ import { describeMachine } from './machine.js';
 import { markdown, svg } from './report.js';
 import type { Effort, Section, SectionResult } from './section.js';
 import { summarize } from './summary.js';
+import { wire } from './wire.js';
 
-const sections: readonly Section[] = [engine];
+const sections: readonly Section[] = [engine, wire];
 const roundsMin = 5;
 const directory = join(repositoryRoot, 'out', 'bench');
 

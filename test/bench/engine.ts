@@ -66,8 +66,8 @@ function resultOf(lines: readonly Line[]): SectionResult {
     ],
     notes: [
       'TCP data packets of 64 bytes, NAT and SNAT, connection and direction random for each packet; bursts of 64',
-      'the clock runs in forward_burst() only, not while the generator writes frames; ' +
-        `reading it costs ${clock.toFixed(1)} ns of each figure`,
+      'the clock runs in forward_burst() only, not while the generator writes frames',
+      `reading it costs ${clock.toFixed(1)} ns of each figure`,
       'a round gives the median over chunks of 128 bursts; table sizes take turns within a round',
       'open: a SYN, with scheduling, a SNAT port and both index entries',
     ],

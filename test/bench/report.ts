@@ -13,9 +13,9 @@ export function markdown(result: SectionResult, machine: Machine): string {
     ...result.rows.map(tableRow),
     '',
     ...result.notes.map((note) => `* ${note}`),
-    `* ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB, Linux ${machine.kernel}, ` +
-      `commit ${machine.commit},` +
-      ` load before the run ${machine.load.toFixed(1)}, stolen by the hypervisor since boot ${percent(machine.stolen)}`,
+    `* ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB, Linux ${machine.kernel},`,
+    `  commit ${machine.commit}, load before the run ${machine.load.toFixed(1)},`,
+    `  stolen by the hypervisor since boot ${percent(machine.stolen)}`,
   ];
   return `${lines.join('\n')}\n`;
 }
@@ -68,16 +68,16 @@ export function svg(chart: Chart, rows: readonly Row[]): string {
     const x = (value: number) => (labelWidth + value * scale).toFixed(1);
     return [
       `<text x="${labelWidth - 8}" y="${middle + 4}" text-anchor="end">${escaped(row.name)}</text>`,
-      `<rect x="${labelWidth}" y="${top}" width="${(sum.median * scale).toFixed(1)}" height="${barHeight}" ` +
-        'fill="#2f6f9f"/>',
+      `<rect x="${labelWidth}" y="${top}" width="${(sum.median * scale).toFixed(1)}"`,
+      ` height="${barHeight}" fill="#2f6f9f"/>`,
       `<path d="M${x(sum.least)} ${middle}H${x(sum.most)}" stroke="#d08030" stroke-width="2"/>`,
       `<text x="${(labelWidth + sum.most * scale + 6).toFixed(1)}" y="${middle + 4}">${figure(sum.median)}</text>`,
     ].join('');
   });
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${chartWidth}" height="${height}" ` +
-      `viewBox="0 0 ${chartWidth} ${height}"`,
-    ` font-family="sans-serif" font-size="13"><rect width="100%" height="100%" fill="#fff"/>`,
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${chartWidth}" height="${height}"`,
+    ` viewBox="0 0 ${chartWidth} ${height}" font-family="sans-serif" font-size="13">`,
+    `<rect width="100%" height="100%" fill="#fff"/>`,
     `<text x="8" y="20" font-weight="bold">${escaped(chart.title)} (${escaped(chart.unit)})</text>`,
     ...drawn,
     '</svg>\n',
