@@ -147,7 +147,7 @@ function resultOf(samples: Samples, effort: Effort): SectionResult {
     })),
     notes: [
       'frames are made by BPF_PROG_TEST_RUN (live frames) on the first core and counted in tc behind the unit',
-      'the kernel's work on a frame runs on the generator’s core; with two cores Tandem’s worker has the other one',
+      "the kernel's work on a frame is done on the generator's core; with two cores Tandem's worker has the other one",
       'Tandem and nft rewrite both addresses and ports: 8 members, 5 SNAT addresses',
       'nft’s conntrack limit and hash are raised to what a million connections need, its timeouts to an hour',
       'connections are visited in a scattered order, all equally often; all are open before the first round',
