@@ -5,12 +5,13 @@
  * bound into a mount namespace, since it may lie where nobody may look.
  */
 import { execFileSync } from 'node:child_process';
-import { dirname, join, relative } from 'node:path';
+import { join } from 'node:path';
 
 import { beforeAll, describe, expect, test } from 'vitest';
 
 import { whyNoLab } from '../support/lab/lab.js';
 import { run } from '../support/lab/namespaces.js';
+import { becomeNobody, boundFolders, boundNode, boundPath } from '../support/lab/ordinary_user.js';
 import { repositoryRoot } from '../support/lab/paths.js';
 import type { CapabilitiesReport } from './programs/capabilities_program.js';
 
@@ -22,20 +23,13 @@ set -e
 ip link set lo up
 ip link add veth type veth peer name peer
 ip link set veth up
-mount -t tmpfs -o mode=0755 tandem-test /mnt
-mkdir /mnt/checkout /mnt/node
-mount --bind "$1" /mnt/checkout
-mount --bind "$2" /mnt/node
-shift 2
-exec setpriv --reuid nobody --regid nogroup --clear-groups "$@"
-`;
+${becomeNobody}`;
 
 /** The options of setpriv beside the user are the test's. */
 function reportAsNobody(...setpriv: string[]): CapabilitiesReport {
-  const command = [`/mnt/node/node`, join('/mnt/checkout', relative(repositoryRoot, program))];
+  const command = [boundNode, boundPath(program)];
   const namespaces = ['--net', '--mount', '--propagation', 'private', 'bash', '-c', insideOwnNamespaces, 'bash'];
-  const paths = [repositoryRoot, dirname(process.execPath)];
-  const text = execFileSync('unshare', [...namespaces, ...paths, ...setpriv, ...command], {
+  const text = execFileSync('unshare', [...namespaces, ...boundFolders, ...setpriv, ...command], {
     encoding: 'utf8',
     cwd: '/',
     stdio: ['ignore', 'pipe', 'inherit'],

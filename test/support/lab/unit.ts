@@ -25,24 +25,32 @@ interface Shown {
   readonly mirror: MirrorStatus;
 }
 
+/** The command that runs `tandem` with these arguments. */
+export type Launch = (args: readonly string[]) => readonly [command: string, ...args: string[]];
+
 export class Unit {
   readonly #lab: Lab;
   readonly configFile: string;
   readonly socket: string;
   #child: ChildProcess | null = null;
 
+  readonly #launch: Launch;
+
   constructor(
     lab: Lab,
     readonly name: UnitName,
+    launch: Launch = (args) => [launcher, ...args],
   ) {
     this.#lab = lab;
+    this.#launch = launch;
     this.configFile = join(lab.directory, 'tandem.yaml');
     this.socket = join(lab.socketDirectory, `${name}.sock`);
   }
 
   start(): void {
     const args = ['run', this.configFile, '--unit', this.name, '--socket', this.socket];
-    this.#child = this.#lab.spawn(this.name, `${this.name}.log`, launcher, args);
+    const [command, ...rest] = this.#launch(args);
+    this.#child = this.#lab.spawn(this.name, `${this.name}.log`, command, rest);
   }
 
   /** Runs the CLI against this unit; rejects with its message if it fails. */
@@ -115,9 +123,9 @@ export function writePairConfig(lab: Lab, options: PairOptions): void {
 }
 
 /** Both units up: a active, b standby, in sync with each other, every member up. The servers must run already. */
-export async function startPair(lab: Lab, options: PairOptions): Promise<Pair> {
+export async function startPair(lab: Lab, options: PairOptions, launch?: Launch): Promise<Pair> {
   writePairConfig(lab, options);
-  const pair = { a: new Unit(lab, 'a'), b: new Unit(lab, 'b') };
+  const pair = { a: new Unit(lab, 'a', launch), b: new Unit(lab, 'b', launch) };
   pair.a.start();
   // Without preemption the first to be able is active: give a the time to be it.
   if (options.preempt === false) await pair.a.waitUntil('active', (status) => hasRole(status, 'active'));
