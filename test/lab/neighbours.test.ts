@@ -129,7 +129,8 @@ describe.skipIf(reason !== null)(`neighbours${reason === null ? '' : ` (skipped:
   });
 
   test('a reload: members that come are resolved, those that stay are not told again', async () => {
-    await watch.until({ [member4.address]: macOf('member') });
+    await watch.until({ [member4.address]: macOf('member'), [member6.address]: macOf('member') });
+    await watch.until({ [behind4.address]: macOf('gateway1'), [behind6.address]: macOf('gateway1') });
     watch.forgetHistory();
     watch.tell([member4, { ...member4, port: 443 }]);
     await expect.poll(() => watch.history.some(({ port }) => port === 443)).toBe(true);
