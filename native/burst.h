@@ -1,0 +1,176 @@
+// What the parts of the data path share while a burst goes through them: what is known of a frame (Arrival), what holds
+// for every frame (Burst), and the small steps that each part takes. forward.cc is where the order of events stands.
+//
+//   forward.cc           arrival, and the packet of a known connection
+//   forward_related.cc   what belongs to a known connection otherwise: ICMP errors, fragments
+//   forward_unknown.cc   packets of no known connection, and who has an address: opened, answered, refused or dropped
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "answer.h"
+#include "connect.h"
+#include "forward.h"
+#include "rewrite.h"
+#include "wire/checksum.h"
+#include "wire/headers.h"
+#include "wire/parse.h"
+
+namespace tandem {
+
+// What a frame is to us, before anybody asks the table or the policy about its addresses.
+enum class Path : uint8_t {
+  kConnection,  // TCP or UDP to one of our virtual MACs
+  kIcmpError,   // ICMP or ICMPv6 about a packet, to one of our virtual MACs
+  kOtherIp,     // any other IP packet to one of our virtual MACs
+  kArpRequest,
+  kSolicitation,  // of a neighbour, RFC 4861
+  kMldQuery,
+  kFragment,  // of a packet, to one of our virtual MACs
+  kBroken,    // to one of our virtual MACs, and no packet
+  kKernels,
+};
+
+struct Arrival {
+  wire::Packet packet;
+  Path path;
+  int8_t mac_group;  // whose virtual MAC it was sent to; -1: multicast
+  FlowKey flow;      // kConnection only
+  uint64_t hash;     // of flow
+  uint32_t likely;   // its entry in the table, see ConnTable::prefetch_slot()
+};
+
+// What holds for every frame of a burst.
+struct Burst {
+  explicit Burst(const ForwardContext& with) : context(with), now(to_deciseconds(with.now)) {
+    for (size_t group = 0; group < with.policy->groups.size(); ++group)
+      roles[group] = with.shared->role(group, with.now);
+  }
+
+  const ForwardContext& context;
+  const Deciseconds now;
+  Role roles[kGroupsMax] = {};  // standby where the policy has no group
+  const uint32_t fits_everywhere = context.runtime->fits_everywhere.load(std::memory_order_relaxed);
+  uint64_t forwarded = 0;
+  uint64_t punted = 0;
+};
+
+// ---- verdicts, counted
+
+inline Verdict punt(Burst& burst) {
+  burst.punted++;
+  return Verdict::punt();
+}
+
+inline Verdict drop(const Burst& burst, Drop why) {
+  burst.context.counters->add(why);
+  return Verdict::dropped(why);
+}
+
+inline Verdict answered(const Burst& burst, const Frame& frame, Count with) {
+  burst.context.counters->add(with);
+  return Verdict::forward(frame.device);
+}
+
+// ---- reading
+
+// FlowKey::v4() and v6() in a few loads: source and destination stand side by side in a header, as do ports.
+// Word by word, for the table reads the key word by word: what is stored in one width and loaded in another stalls.
+inline void read_addresses(const Frame& frame, const wire::Packet& packet, FlowKey* flow) {
+  const auto word = [&frame](size_t offset) {
+    uint64_t octets;
+    std::memcpy(&octets, frame.data + offset, sizeof octets);
+    return octets;
+  };
+  if (packet.family == 4) {
+    flow->words[0] = word(packet.network + offsetof(wire::Ipv4Header, source));
+    flow->words[1] = flow->words[2] = flow->words[3] = 0;
+  } else {
+    for (size_t i = 0; i < 4; ++i) {
+      flow->words[i] = word(packet.network + offsetof(wire::Ipv6Header, source) + 8 * i);
+    }
+  }
+}
+
+inline void read_flow(const Frame& frame, const wire::Packet& packet, FlowKey* flow) {
+  read_addresses(frame, packet, flow);
+  flow->words[4] =
+      wire::load32(frame.data + packet.transport) | uint64_t{packet.protocol} << 32 | uint64_t{packet.family} << 40;
+}
+
+inline const uint8_t* destination_of(const Frame& frame, const wire::Packet& packet) {
+  return packet.family == 4 ? wire::header_in<wire::Ipv4Header>(frame.data, packet.network).destination
+                            : wire::header_in<wire::Ipv6Header>(frame.data, packet.network).destination;
+}
+
+inline const uint8_t* source_of(const Frame& frame, const wire::Packet& packet) {
+  return packet.family == 4 ? wire::header_in<wire::Ipv4Header>(frame.data, packet.network).source
+                            : wire::header_in<wire::Ipv6Header>(frame.data, packet.network).source;
+}
+
+inline bool is_opening_syn(const wire::Packet& packet) {
+  constexpr uint8_t kOpens = wire::kSyn | wire::kAck | wire::kRst | wire::kFin;
+  return packet.kind == wire::PacketKind::kTcp && (packet.tcp_flags & kOpens) == wire::kSyn;
+}
+
+// ---- sending
+
+// Frames of a group leave from its virtual MAC; in a hand-over the peer uses that already.
+[[gnu::always_inline]] inline MacWord source_mac(const Burst& burst, uint8_t group, uint8_t family, uint8_t device) {
+  const uint8_t vrid =
+      burst.roles[group] == Role::kActive ? burst.context.policy->groups[group].vrid[device] : uint8_t{0};
+  return vrid != 0 ? virtual_mac_word(family, vrid) : mac_word(burst.context.device_macs[device].octets);
+}
+
+// A packet leaves with the connection's other flow, turned round: what a client sends goes where its member's
+// answers come from. Without a branch, for nobody can predict which side the next packet is from.
+// Always inlined, as is what every packet of a known connection goes through: errors and fragments call it, too.
+[[gnu::always_inline]] inline Ends ends_for(const ConnTable& table, const Connection& connection, bool from_client) {
+  const Direction other = from_client ? Direction::kFromServer : Direction::kFromClient;
+  const uint32_t ports = std::rotl(ports_of(connection, other), 16);
+  if (connection.family == 4) {
+    const uint8_t* pair = addresses_of(connection, other);
+    return {pair + 4, pair, ports};
+  }
+  const uint8_t* pair = addresses_of(table.ipv6(connection), other);
+  return {pair + 16, pair, ports};
+}
+
+[[gnu::always_inline]] inline void count_traffic(const Burst& burst, const Connection& connection, bool from_client,
+                                                 uint32_t bytes) {
+  Traffic& traffic = (*burst.context.traffic)[connection.virtual_server];
+  Counters::bump(from_client ? traffic.packets_in : traffic.packets_out, 1);
+  Counters::bump(from_client ? traffic.bytes_in : traffic.bytes_out, bytes);
+}
+
+// The MTU of the device that this is too long for; 0: it fits. Tags and padding are no part of a packet that has to
+// fit, and of a frame that the kernel joined each segment has to.
+uint32_t mtu_exceeded(const Burst& burst, const Frame& frame, const wire::Packet& packet, LastHop to);
+
+// ---- the parts: each gives the verdict, counted
+
+// forward.cc: a TCP or UDP packet to one of our virtual MACs; the same once its connection is found.
+Verdict handle_connection(Burst& burst, Frame& frame, const Arrival& arrival);
+Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, const Found& found);
+
+// forward_related.cc
+[[gnu::cold]] Verdict handle_icmp_error(Burst& burst, Frame& frame, const Arrival& arrival);
+[[gnu::cold]] Verdict handle_fragment(Burst& burst, Frame& frame, const Arrival& arrival);
+// `ports` are those of its packet's flow. RFC 1812 section 4.3.2.7: nobody is told about a later fragment.
+Verdict forward_later_fragment(Burst& burst, Frame& frame, const wire::Packet& packet, uint64_t ports);
+
+// forward_unknown.cc: a packet of no known connection, to one of our virtual MACs: never the kernel's (design: "What a
+// packet of no known connection gets"). `incarnation` as Opening has it.
+Verdict handle_unknown(Burst& burst, Frame& frame, const Arrival& arrival, uint16_t incarnation);
+// The sender is told, from the group's floating address where the packet came in. IPv4 without "don't fragment", too:
+// Tandem fragments nothing, and senders take the smaller MTU whatever that bit was.
+[[gnu::cold]] Verdict refuse(Burst& burst, Frame& frame, const wire::Packet& packet, uint8_t group,
+                             const Refusal& refusal);
+// Who has an address: answered where its group is active, on the devices where it is announced.
+Verdict handle_arp(Burst& burst, Frame& frame, const wire::Packet& packet);
+Verdict handle_solicitation(Burst& burst, Frame& frame, const Arrival& arrival);
+
+}  // namespace tandem
