@@ -26,6 +26,8 @@ import {
   withByte,
 } from './network.js';
 
+const NO_SHORTER_FRAME = 'the kernel sends no frame shorter than an Ethernet header';
+
 export const strangerCases: readonly Case[] = [
   // ---- not known
   {
@@ -219,18 +221,28 @@ export const strangerCases: readonly Case[] = [
   },
   // ---- broken
   {
+    name: 'truncated_link',
+    sentence: 'a frame shorter than an Ethernet header is dropped',
+    notOn: { packet: NO_SHORTER_FRAME, xdp: NO_SHORTER_FRAME },
+    steps: [0, 5, 13].map((bytes) => ({ frame: cut(client('10.1.0.100', syn), bytes), verdict: 'drop truncated' })),
+  },
+  {
     name: 'truncated',
     sentence: 'a frame that ends within a header, or before its stated length, is dropped',
     steps: [
-      ...[0, 5, 13].map((bytes) => ({ frame: cut(client('10.1.0.100', syn), bytes), verdict: 'drop truncated' })),
       ...[14, 33, 34, 40, 53].map((bytes) => ({
         frame: cut(client('10.1.0.100', syn), bytes),
         verdict: 'drop truncated',
       })),
       { frame: cut(client('fd01::100', syn), 60), verdict: 'drop truncated' },
       { frame: client('10.1.0.100', syn, { length: 1500 }), verdict: 'drop truncated' },
-      { frame: cut(client('10.1.0.100', syn, { vlan: [7] }), 17), verdict: 'drop truncated' },
     ],
+  },
+  {
+    name: 'truncated_tag',
+    sentence: 'a frame that ends within its tag is dropped',
+    notOn: { packet: 'the kernel drops such a frame before AF_PACKET sees it' },
+    steps: [{ frame: cut(client('10.1.0.100', syn, { vlan: [7] }), 17), verdict: 'drop truncated' }],
   },
   {
     name: 'bad_header',

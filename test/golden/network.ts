@@ -33,6 +33,8 @@ export interface Case {
   readonly role?: 'standby';
   /** By link; not named: packets of any length. */
   readonly mtus?: Readonly<Record<string, number>>;
+  /** Real devices that cannot show it, each with why. */
+  readonly notOn?: Readonly<Partial<Record<'packet' | 'xdp', string>>>;
   readonly steps: readonly Step[];
 }
 
