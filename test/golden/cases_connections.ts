@@ -134,7 +134,7 @@ export const connectionCases: readonly Case[] = [
       ...handshake,
       { frame: client('10.1.0.100', { flags: 'FA', sequence: 1019, acknowledgment: 5001 }), verdict: toServer },
       { frame: member('10.2.0.11', '10.2.0.1', { flags: 'FA', acknowledgment: 1020 }), verdict: toClient },
-      { frame: client('10.1.0.100', { ...syn, sequence: 900_000 }), verdict: toServer },
+      { frame: client('10.1.0.100', { ...syn, sequence: 900_000 }), verdict: toServer, reopens: true },
       { frame: member('10.2.0.12', '10.2.0.1', { flags: 'SA', acknowledgment: 900_001 }), verdict: toClient },
     ],
   },

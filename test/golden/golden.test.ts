@@ -1,8 +1,8 @@
 /**
  * Goal: what the datapath makes of a packet stays what it was when a person last looked at it.
  * Method: each case of cases.ts through `tandem replay`: the verdicts are the table's, the frames sent are those of
- * frames/NAME.out.pcap byte for byte (scripts/record-golden writes them), and, apart from any recording, the checksums
- * of every frame sent are recomputed.
+ * frames/NAME.out.pcap byte for byte (scripts/record-golden writes them). Apart from any recording, the checksums of every
+ * frame sent are recomputed, and witness.ts works out from the frame that came what each must be.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -11,9 +11,12 @@ import { describe, expect, test } from 'vitest';
 
 import { loadConfig } from '../../src/config/load.js';
 import { native } from '../../src/io/native.js';
-import { checksumFaults } from '../support/checksums.js';
+import { topologyOf } from '../../src/replay/topology.js';
+import { checksumFaults, framesOf } from '../support/checksums.js';
 import { cases } from './cases.js';
+import type { Case } from './network.js';
 import { inputOf, runCase } from './run.js';
+import { Witness } from './witness.js';
 
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
 const loadedConfig = loadConfig(readFileSync(here('tandem.yaml'), 'utf8'), 'tandem.yaml');
@@ -32,6 +35,23 @@ describe.each(cases)('$name: $sentence', (golden) => {
     expect(hex(inputOf(golden))).toEqual(hex(readFileSync(here(`frames/${golden.name}.in.pcap`))));
     expect(hex(output)).toEqual(hex(readFileSync(here(`frames/${golden.name}.out.pcap`))));
   });
+});
+
+/** What the witness has against frames of the recording. */
+function witnessed({ name, mtus = {}, steps }: Case): string[] {
+  const witness = new Witness(topologyOf(config, 'a'), mtus);
+  const sent = framesOf(readFileSync(here(`frames/${name}.out.pcap`)));
+  return steps.flatMap(({ frame, verdict, reopens }, index) => {
+    if (reopens === true) witness.forget(frame);
+    const verdicts = verdict.split(', ');
+    const forwarded = verdicts.filter((each) => each.startsWith('forward'));
+    const faults = witness.explain(frame, verdicts, sent.splice(0, forwarded.length));
+    return faults.map((fault) => `step ${index + 1}: ${fault}`);
+  });
+}
+
+test.each(cases.filter(({ unwitnessed }) => unwitnessed === undefined))('$name as the witness has it', (golden) => {
+  expect(witnessed(golden)).toEqual([]);
 });
 
 test('names of cases are distinct', () => {

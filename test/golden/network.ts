@@ -24,6 +24,8 @@ export interface Step {
   readonly verdict: string;
   /** Milliseconds after the step before; default 1. */
   readonly afterMs?: number;
+  /** It opens a new connection on a tuple that has had one. */
+  readonly reopens?: true;
 }
 
 export interface Case {
@@ -33,6 +35,8 @@ export interface Case {
   readonly role?: 'standby';
   /** By link; not named: packets of any length. */
   readonly mtus?: Readonly<Record<string, number>>;
+  /** Why the witness (witness.ts) cannot work out what is sent; then only checksums are checked apart from it. */
+  readonly unwitnessed?: string;
   /** Real devices that cannot show it, each with why. */
   readonly notOn?: Readonly<Partial<Record<'packet' | 'xdp', string>>>;
   readonly steps: readonly Step[];
