@@ -11,6 +11,13 @@ import { connectionCases } from './cases_connections.js';
 import { errorCases } from './cases_errors.js';
 import { fragmentCases } from './cases_fragments.js';
 import { strangerCases } from './cases_strangers.js';
+import { tcpCases } from './cases_tcp.js';
 import type { Case } from './network.js';
 
-export const cases: readonly Case[] = [...connectionCases, ...errorCases, ...fragmentCases, ...strangerCases];
+export const cases: readonly Case[] = [
+  ...connectionCases,
+  ...tcpCases,
+  ...errorCases,
+  ...fragmentCases,
+  ...strangerCases,
+];

@@ -54,6 +54,7 @@ export const ROUTER = '02:00:00:00:0f:01';
 export const MEMBER1 = '02:00:00:00:00:01';
 export const MEMBER2 = '02:00:00:00:00:02';
 export const MEMBER6 = '02:00:00:00:00:03';
+export const MEMBER6_2 = '02:00:00:00:00:04';
 
 export const CLIENT = '198.51.100.7';
 export const CLIENT6 = '2001:db8::7';
@@ -158,6 +159,7 @@ export function macOf(address: string): string {
       ['10.2.0.11', MEMBER1],
       ['10.2.0.12', MEMBER2],
       ['fd02::11', MEMBER6],
+      ['fd02::12', MEMBER6_2],
     ]).get(address) ?? STRANGER
   );
 }
@@ -195,6 +197,13 @@ export const handshake: readonly Step[] = [
     }),
     verdict: toServer,
   },
+];
+
+/** The same for www6. */
+export const handshake6: readonly Step[] = [
+  { frame: client('fd01::100', syn), verdict: toServer },
+  { frame: member('fd02::11', 'fd02::1', { flags: 'SA' }), verdict: toClient },
+  { frame: client('fd01::100', { flags: 'A', sequence: 1001, acknowledgment: 5001 }), verdict: toServer },
 ];
 
 export function withByte(frame: Uint8Array, at: number, value: number): Uint8Array {

@@ -35,12 +35,19 @@ interface Ends {
   readonly destinationPort: number;
 }
 
+interface Hop {
+  readonly mac: string;
+  readonly vlan: number;
+  /** Index of the device. */
+  readonly device: number;
+}
+
 interface Flow {
   /** As they come from the client, and as they go to the member. */
   readonly client: Ends;
   readonly member: Ends;
-  /** Where the client's last packet came from, and its VLAN. */
-  lastHop: { readonly mac: string; readonly vlan: number };
+  /** Where the client's last packet came from. */
+  lastHop: Hop;
   readonly snat: boolean;
 }
 
@@ -84,10 +91,10 @@ export class Witness {
     const { ip } = came;
     if (ip === null) return 'no answer and no packet';
     if (isError(frame, ip)) return this.#translatedError(came, ip, link);
-    const known = this.#flowOf(frame, ip) ?? this.#open(came, ip, out);
+    const known = this.#flowOf(frame, ip) ?? this.#open(came, ip, out, device);
     if (typeof known === 'string') return known;
     const { flow, from } = known;
-    if (from === 'client' && (ip.fragment?.offset ?? 0) === 0) flow.lastHop = hopOf(came);
+    if (from === 'client' && (ip.fragment?.offset ?? 0) === 0) flow.lastHop = hopOf(came, device);
     return this.#translated(came, ip, flow, from, link);
   }
 
@@ -103,7 +110,12 @@ export class Witness {
   }
 
   /** A connection as the first packet that was sent for it says, if the config allows it. */
-  #open(came: Dissected, ip: DissectedIp, out: Uint8Array): { readonly flow: Flow; readonly from: Side } | string {
+  #open(
+    came: Dissected,
+    ip: DissectedIp,
+    out: Uint8Array,
+    device: number,
+  ): { readonly flow: Flow; readonly from: Side } | string {
     const sent = dissect(out).ip;
     if (sent === null) return 'what was sent is no packet';
     if ((ip.fragment?.offset ?? 0) > 0) return 'a later fragment of no known packet was sent';
@@ -113,7 +125,7 @@ export class Witness {
     if (server === undefined) return 'no virtual server takes this';
     const why = this.#whyNot(server, client, member, ip.protocol);
     if (why !== null) return why;
-    const flow: Flow = { client, member, lastHop: hopOf(came), snat: server.snatAddresses.length > 0 };
+    const flow: Flow = { client, member, lastHop: hopOf(came, device), snat: server.snatAddresses.length > 0 };
     this.#flows.set(keyOf(client, ip.protocol), { flow, from: 'client' });
     this.#flows.set(keyOf(turned(member), ip.protocol), { flow, from: 'member' });
     return this.#flowOf(came.frame, ip)!;
@@ -160,7 +172,7 @@ export class Witness {
 
   #link(came: Dissected, family: 4 | 6, flow: Flow, from: Side, link: string): Uint8Array | string {
     const device = this.#topology.devices.findIndex(({ name }) => name === link);
-    const to = from === 'client' ? this.#memberHop(flow) : { ...flow.lastHop, device: this.#clientDevice(flow) };
+    const to = from === 'client' ? this.#memberHop(flow) : flow.lastHop;
     if (device !== to.device) return `sent on ${link}, where the next hop is not`;
     const source = virtualMac({ topology: this.#topology }, device, family);
     // The tag is that of the next hop's VLAN; the frame's own priority stays.
@@ -169,15 +181,10 @@ export class Witness {
     return join(macAddress(to.mac), source, Uint8Array.from(tag));
   }
 
-  #memberHop(flow: Flow) {
+  #memberHop(flow: Flow): Hop {
     const address = formatIpAddress(flow.member.destination);
     const hop = this.#topology.nextHops.find((each) => each.address === address);
     return { mac: hop?.mac ?? '', vlan: hop?.vlan ?? 0, device: hop?.device ?? -1 };
-  }
-
-  #clientDevice(flow: Flow): number {
-    const address = formatIpAddress(flow.client.destination);
-    return this.#topology.policy.addresses.find((each) => each.address === address)!.devices[0]!;
   }
 
   #translated(came: Dissected, ip: DissectedIp, flow: Flow, from: Side, link: string): Uint8Array | string {
@@ -242,8 +249,9 @@ export class Witness {
   }
 }
 
-function hopOf({ frame, tags }: Dissected) {
-  return { mac: formatMacAddress(frame.subarray(6, 12)), vlan: tags.length === 0 ? 0 : word(tags, 2) & 0xfff };
+function hopOf({ frame, tags }: Dissected, device: number): Hop {
+  const vlan = tags.length === 0 ? 0 : word(tags, 2) & 0xfff;
+  return { mac: formatMacAddress(frame.subarray(6, 12)), vlan, device };
 }
 
 function endsOf(bytes: Uint8Array, ip: DissectedIp): Ends {

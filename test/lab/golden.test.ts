@@ -69,10 +69,9 @@ function request({ steps, role, mtus = {} }: Case): GoldenDeviceCase {
     mtus,
     steps: steps.map((step) => ({
       afterMs: step.afterMs ?? 1,
-      punt: step.verdict === 'punt',
       device: arrivalOf(topology, step.frame).device,
       frame: Buffer.from(step.frame).toString('base64'),
-      verdicts: verdictsOf(step).length,
+      verdicts: verdictsOf(step),
     })),
   };
 }

@@ -10,8 +10,10 @@ export interface EthernetFields {
   /** Source MAC address. */
   readonly from: string;
   readonly to: string;
-  /** 802.1Q ids, outermost first. */
+  /** 802.1Q control fields (an id, or priority and id), outermost first. */
   readonly vlan?: readonly number[];
+  /** EtherType of the outermost tag; default: 802.1Q's. */
+  readonly tagType?: number;
 }
 
 export interface IpFields {
@@ -21,6 +23,8 @@ export interface IpFields {
   readonly ttl?: number;
   /** IPv4: type of service; IPv6: traffic class. */
   readonly tos?: number;
+  /** IPv6 only, 20 bits. */
+  readonly flowLabel?: number;
   /** IPv4 only: a multiple of 4 octets. */
   readonly options?: Uint8Array;
   /** IPv4 only: flags and fragment offset, 16 bits. */
@@ -36,7 +40,7 @@ export interface IpFields {
 export interface TcpFields {
   readonly sourcePort: number;
   readonly destinationPort: number;
-  /** Letters of FSRPAU. */
+  /** Letters of FSRPAUEC. */
   readonly flags: string;
   readonly sequence?: number;
   readonly acknowledgment?: number;
@@ -66,15 +70,19 @@ const TCP = 6;
 const UDP = 17;
 const ICMP = 1;
 const ICMPV6 = 58;
-const FLAG_LETTERS = 'FSRPAU';
+const FLAG_LETTERS = 'FSRPAUEC';
 const TCP_HEADER_BYTES = 20;
 const UDP_HEADER_BYTES = 8;
 
 // ------------------------------------------------------------------------------------------------ link
 
 /** `type` is the EtherType behind the tags. */
-export function ethernet({ from, to, vlan = [] }: EthernetFields, type: number, payload: Uint8Array): Uint8Array {
-  const tags = vlan.flatMap((id) => [...word(TYPE_VLAN), ...word(id)]);
+export function ethernet(
+  { from, to, vlan = [], tagType = TYPE_VLAN }: EthernetFields,
+  type: number,
+  payload: Uint8Array,
+): Uint8Array {
+  const tags = vlan.flatMap((id, index) => [...word(index === 0 ? tagType : TYPE_VLAN), ...word(id)]);
   return join(macAddress(to), macAddress(from), Uint8Array.from(tags), word(type), payload);
 }
 
@@ -107,7 +115,9 @@ export function ipPacket(fields: IpFields, transport: Transport): Uint8Array {
   const protocol = fields.protocol ?? transport.protocol;
   if (source.family === 4) return ipv4(fields, source.octets, destination.octets, protocol, payload);
   // RFC 8200 section 3.
-  const head = Uint8Array.of(0x60 | ((fields.tos ?? 0) >> 4), ((fields.tos ?? 0) << 4) & 0xff, 0, 0);
+  const label = fields.flowLabel ?? 0;
+  const classLow = ((fields.tos ?? 0) << 4) & 0xf0;
+  const head = Uint8Array.of(0x60 | ((fields.tos ?? 0) >> 4), classLow | (label >> 16), label >> 8, label);
   const counted = word(fields.length ?? payload.length);
   return join(head, counted, Uint8Array.of(protocol, fields.ttl ?? 64), source.octets, destination.octets, payload);
 }
@@ -182,6 +192,25 @@ export function echoRequest(family: 4 | 6, payload = 'hello'): Transport {
 export function neighbourSolicitation(target: string, mac: string | null): Transport {
   const option = mac === null ? new Uint8Array(0) : join(Uint8Array.of(1, 1), macAddress(mac));
   return icmp(6, 135, join(new Uint8Array(4), ipAddress(target).octets, option));
+}
+
+/** RFC 8200 section 4: `transport` behind extension headers, each a next header value and its octets. */
+export function behind(
+  headers: readonly { readonly protocol: number; readonly bytes: Uint8Array }[],
+  transport: Transport,
+): Transport {
+  const protocols = [...headers.map(({ protocol }) => protocol), transport.protocol];
+  return {
+    protocol: protocols[0]!,
+    bytes: (source, destination) => {
+      const chain = headers.map(({ bytes }, index) => {
+        const header = bytes.slice();
+        header[0] = protocols[index + 1]!;
+        return header;
+      });
+      return join(...chain, transport.bytes(source, destination));
+    },
+  };
 }
 
 /** Octets of a transport that nothing else here knows. */
