@@ -9,15 +9,25 @@
 
 import { connectionCases } from './cases_connections.js';
 import { errorCases } from './cases_errors.js';
+import { errorCases6 } from './cases_errors_ipv6.js';
 import { fragmentCases } from './cases_fragments.js';
+import { moreFragmentCases } from './cases_fragments_more.js';
+import { ipCases } from './cases_ip.js';
+import { localCases } from './cases_links.js';
 import { strangerCases } from './cases_strangers.js';
+import { moreStrangerCases } from './cases_strangers_more.js';
 import { tcpCases } from './cases_tcp.js';
 import type { Case } from './network.js';
 
 export const cases: readonly Case[] = [
   ...connectionCases,
   ...tcpCases,
+  ...ipCases,
+  ...localCases,
   ...errorCases,
+  ...errorCases6,
   ...fragmentCases,
+  ...moreFragmentCases,
   ...strangerCases,
+  ...moreStrangerCases,
 ];

@@ -175,6 +175,7 @@ export const connectionCases: readonly Case[] = [
   {
     name: 'tcp_wrong_checksum',
     sentence: 'a wrong TCP checksum stays exactly as wrong: the receiver must see it',
+    wrongChecksums: 1,
     steps: [{ frame: client('10.1.0.100', { ...syn, checksum: 0x1234 }), verdict: toServer }],
   },
   {

@@ -35,6 +35,8 @@ export interface Case {
   readonly role?: 'standby';
   /** By link; not named: packets of any length. */
   readonly mtus?: Readonly<Record<string, number>>;
+  /** Frames that are sent with a checksum as wrong as they came; default 0. */
+  readonly wrongChecksums?: number;
   /** Why the witness (witness.ts) cannot work out what is sent; then only checksums are checked apart from it. */
   readonly unwitnessed?: string;
   /** Real devices that cannot show it, each with why. */
