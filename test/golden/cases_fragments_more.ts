@@ -229,11 +229,12 @@ const refused: readonly Case[] = [
     })),
   },
   {
-    name: 'fragments_other_ipv6',
-    sentence: 'IPv6: fragments of an echo request are dropped: nothing is put together here',
+    name: 'fragments_other_later',
+    sentence: 'fragments of an echo request are dropped, the later ones, too: nothing is put together here',
     steps: [
       { frame: fragments(dns6, icmp(6, 128, new Uint8Array(100)), [48])[0]!, verdict: 'drop fragment' },
       { frame: fragments(dns6, icmp(6, 128, new Uint8Array(100)), [48])[1]!, verdict: 'drop fragment' },
+      { frame: fragments(dns, icmp(4, 8, new Uint8Array(100)), [48])[1]!, verdict: 'drop fragment' },
     ],
   },
   {

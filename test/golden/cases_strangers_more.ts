@@ -104,32 +104,6 @@ export const moreStrangerCases: readonly Case[] = [
       { frame: client('fd01::103', syn), verdict: 'drop no_member', afterMs: 1000 },
     ],
   },
-  // ---- who may not have sent it
-  {
-    name: 'source_impossible',
-    sentence: 'a packet from no host (RFC 1812 section 5.3.7) opens nothing: nowhere, a group, broadcast, loopback',
-    steps: [
-      ...['0.0.0.0', '0.1.2.3', '127.0.0.1', '224.0.0.5', '255.255.255.255', '240.0.0.1'].map((source) => ({
-        frame: client('10.1.0.100', syn, { source }),
-        verdict: 'drop martian',
-      })),
-      ...['::', '::1', 'ff02::1', 'ff0e::5'].map((source) => ({
-        frame: client('fd01::100', syn, { source }),
-        verdict: 'drop martian',
-      })),
-      { frame: query('10.1.0.100', {}, { source: '224.0.0.5' }), verdict: 'drop martian' },
-    ],
-  },
-  {
-    name: 'source_impossible_answers',
-    sentence: 'and it is not answered: no echo, no reset',
-    steps: [
-      { frame: packet({ source: '224.0.0.5', destination: '10.1.0.100' }, echoRequest(4)), verdict: 'drop martian' },
-      { frame: packet({ source: 'ff02::1', destination: 'fd01::100' }, echoRequest(6)), verdict: 'drop martian' },
-      { frame: client('10.1.0.101', { flags: 'A' }, { source: '255.255.255.255' }), verdict: 'drop martian' },
-      { frame: client('fd01::101', { flags: 'S', destinationPort: 81 }, { source: '::' }), verdict: 'drop martian' },
-    ],
-  },
   // ---- ICMP
   {
     name: 'echo_long',
