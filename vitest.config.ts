@@ -11,6 +11,8 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: ['test/lab/**'],
           pool: 'forks',
+          // A test that hangs, not one that a busy machine holds up.
+          testTimeout: 30_000,
         },
       },
       {

@@ -23,6 +23,8 @@ const loadedConfig = loadConfig(readFileSync(here('tandem.yaml'), 'utf8'), 'tand
 if (!loadedConfig.ok) throw new Error(JSON.stringify(loadedConfig.errors, null, 2));
 const { config } = loadedConfig;
 
+const casesMin = 200;
+
 describe.each(cases)('$name: $sentence', (golden) => {
   test('verdicts and frames', async () => {
     const { verdicts, output, summary } = await runCase(native, config, golden);
@@ -49,6 +51,10 @@ function witnessed({ name, mtus = {}, steps }: Case): string[] {
 
 test.each(cases.filter(({ unwitnessed }) => unwitnessed === undefined))('$name as the witness has it', (golden) => {
   expect(witnessed(golden)).toEqual([]);
+});
+
+test(`there are at least ${casesMin} cases`, () => {
+  expect(cases.length).toBeGreaterThanOrEqual(casesMin);
 });
 
 test('names of cases are distinct', () => {

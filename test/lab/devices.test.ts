@@ -27,6 +27,8 @@ import type { Held } from './programs/device_traffic_program.js';
 const reason = whyNoLab();
 /** Not an address of the datapath's: what stands for SSH. */
 const ownPort = 2_222;
+/** What the kernel does after the call that asked for it. */
+const patiently = { timeout: 10_000, interval: 50 };
 
 const cases: readonly (readonly [name: string, queues: number, settings: DeviceUnitSettings, mode: string])[] = [
   ['packet, one worker', 1, { kind: 'packet' }, 'packet'],
@@ -108,8 +110,7 @@ describe.skipIf(reason !== null)(`devices${reason === null ? '' : ` (skipped: ${
       }
       await expectService(lab, unit);
       await unit.end('SIGKILL');
-      await pause(200);
-      expect(lab.interfacesWithXdp()).toEqual([]);
+      await expect.poll(() => lab.interfacesWithXdp(), patiently).toEqual([]);
       expect(pingLoss(lab, deviceAddress.unit.ipv4)).toBe('0');
       await pause(200);
       held.send('stop');
@@ -128,9 +129,8 @@ describe.skipIf(reason !== null)(`devices${reason === null ? '' : ` (skipped: ${
       const before = kernels();
       const source = lab.run('client', 'cat', '/sys/class/net/c0/address').trim();
       for (let count = 0; count < 3; count++) lab.traffic('client', 'send', 'c0', mldQuery(source));
-      await pause(100);
-      expect((await unit.counts()).mldQueries.slice(0, 2)).toEqual([3, 0]);
-      expect(kernels() - before).toBe(3);
+      await expect.poll(async () => (await unit.counts()).mldQueries.slice(0, 2), patiently).toEqual([3, 0]);
+      await expect.poll(() => kernels() - before, patiently).toBe(3);
       await unit.end('stop');
     });
   });
@@ -192,7 +192,7 @@ describe.skipIf(reason !== null)(`devices${reason === null ? '' : ` (skipped: ${
       expect(unit.modes, JSON.stringify(unit.started)).toEqual(['xdp-generic', 'xdp-generic']);
       await expectService(lab, unit);
       await unit.end('SIGKILL');
-      expect(lab.interfacesWithXdp()).toEqual([]);
+      await expect.poll(() => lab.interfacesWithXdp(), patiently).toEqual([]);
     };
     await withLab('generic', 1, body, 2);
   });

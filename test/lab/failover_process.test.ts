@@ -19,10 +19,13 @@ import { run } from '../support/lab/namespaces.js';
 import { repositoryRoot } from '../support/lab/paths.js';
 import { clientLink, group, peerOf, serverLink } from '../unit/failover/example.js';
 
-/** Three intervals of 100 ms and the skew of priority 100, and what a busy machine adds. */
-const ACTIVE_DOWN_MS = 361 + 300;
-/** The skew alone. */
-const RESIGNED_MS = 61 + 150;
+/**
+ * Three intervals of 100 ms and the skew of priority 100, and what a busy machine adds. The intervals themselves are
+ * claimed by the elections' tests, on a clock of their own; here a takeover that does not come must not pass for one.
+ */
+const ACTIVE_DOWN_MS = 361 + 2_000;
+/** How long a thing is waited for that no test claims to be quick. */
+const PATIENCE_MS = 10_000;
 
 let lab: FailoverLab;
 const why = whyNoLab();
@@ -35,20 +38,19 @@ afterEach(async () => {
   if (why === null) await lab.down();
 });
 
-async function until(what: string, holds: () => boolean, timeoutMs: number): Promise<number> {
+async function until(what: string, holds: () => boolean, timeoutMs = PATIENCE_MS): Promise<void> {
   const began = performance.now();
   while (!holds()) {
     if (performance.now() - began > timeoutMs) throw new Error(`${what}: not within ${timeoutMs} ms`);
     await delay(2);
   }
-  return performance.now() - began;
 }
 
 const serves = (unit: FailoverUnit, role: RoleName) => () => unit.serves === role;
 
 /** The last report; it comes through the process's channel, behind the shared state. */
 const reported = (unit: FailoverUnit, reason: RoleReason) =>
-  until(`${unit.name}: ${reason}`, () => unit.reports.at(-1)?.reason === reason, 500);
+  until(`${unit.name}: ${reason}`, () => unit.reports.at(-1)?.reason === reason);
 
 /** What tshark says of a frame; a field that the frame does not have is empty. */
 const fields = {
@@ -87,16 +89,16 @@ function dissect(file: string): Frame[] {
 /** Both units up and in sync, a active: by preemption if b was up first. */
 async function settled(settings: GroupSettings = group()): Promise<void> {
   lab.start(settings, peerOf(settings, 100));
-  await until('both up', () => lab.a.reports.length > 0 && lab.b.reports.length > 0, 5_000);
+  await until('both up', () => lab.a.reports.length > 0 && lab.b.reports.length > 0);
   lab.a.inSync();
   lab.b.inSync();
-  await until('a active, b standby', () => lab.a.serves === 'active' && lab.b.serves === 'standby', 5_000);
+  await until('a active, b standby', () => lab.a.serves === 'active' && lab.b.serves === 'standby');
   lab.a.child.termSeen('main', lab.b.group.term, false);
   await delay(300);
   // Both may have been active for a moment: then the active one has raised its term above the other's.
   lab.b.child.termSeen('main', lab.a.group.term, true);
   // The one that was outranked forwards for a second more.
-  await until('settled', () => lab.a.serves === 'active' && lab.b.serves === 'standby', 2_000);
+  await until('settled', () => lab.a.serves === 'active' && lab.b.serves === 'standby');
 }
 
 describe('failover process', () => {
@@ -104,11 +106,10 @@ describe('failover process', () => {
     const folder = join(repositoryRoot, 'out', 'lab');
     mkdirSync(folder, { recursive: true });
     const file = join(folder, 'failover.pcap');
-    const capture = lab.capture('client', file);
-    await delay(300);
+    const capture = await lab.capture('client', file);
     await settled();
     await delay(1_000);
-    await until('counters', () => lab.b.child.counts['adverts_received'] !== undefined, 3_000);
+    await until('counters', () => lab.b.child.counts['adverts_received'] !== undefined);
     capture.kill('SIGTERM');
     await once(capture, 'exit');
 
@@ -148,33 +149,33 @@ describe('failover process', () => {
     await until('b active', serves(lab.b, 'active'), ACTIVE_DOWN_MS);
     expect(lab.a.serves).toBe('standby');
     expect(lab.b.group.term).toBe(term + 1);
-    await until('a is back as backup', () => lab.a.reports.length > ready, 3_000);
+    await until('a is back as backup', () => lab.a.reports.length > ready);
     await delay(1_000);
     expect([lab.a.serves, lab.b.serves]).toEqual(['standby', 'active']);
     lab.a.inSync();
-    await until('a active', serves(lab.a, 'active'), 2_000);
+    await until('a active', serves(lab.a, 'active'));
     await reported(lab.b, 'outranked');
-    await until('b standby', serves(lab.b, 'standby'), 1_500);
+    await until('b standby', serves(lab.b, 'standby'));
   });
 
   test('the daemon is gone: the process resigns at once and exits', async () => {
     await settled();
     const pid = lab.a.child.pid!;
     lab.a.child.disconnect();
-    const took = await until('b active', serves(lab.b, 'active'), ACTIVE_DOWN_MS);
+    // "At once" is that it heard priority 0, and did not wait for silence.
+    await until('b active', serves(lab.b, 'active'), ACTIVE_DOWN_MS);
     await reported(lab.b, 'peer_resigned');
-    expect(took).toBeLessThan(RESIGNED_MS);
     expect(lab.a.serves).toBe('standby');
-    await until('the process is gone', () => !isRunning(pid), 1_000);
+    await until('the process is gone', () => !isRunning(pid));
   });
 
   test("the workers' hearts stop: the process resigns", async () => {
     await settled();
     lab.a.beating = false;
-    await until('b active', serves(lab.b, 'active'), 2_000);
+    await until('b active', serves(lab.b, 'active'));
     await reported(lab.a, 'workers_stopped');
     lab.a.beating = true;
-    await until('a backup', () => lab.a.reports.at(-1)?.state === 'backup', 2_000);
+    await until('a backup', () => lab.a.reports.at(-1)?.state === 'backup');
   });
 
   test('stopped and continued: the lease is lost, and the unit comes back as backup', async () => {
@@ -184,7 +185,7 @@ describe('failover process', () => {
     await until('b active', serves(lab.b, 'active'), ACTIVE_DOWN_MS);
     expect(lab.a.serves).toBe('standby');
     process.kill(pid, 'SIGCONT');
-    await until('a knows', () => lab.a.reports.some(({ reason }) => reason === 'lease_lost'), 1_000);
+    await until('a knows', () => lab.a.reports.some(({ reason }) => reason === 'lease_lost'));
     await delay(1_000);
     expect([lab.a.serves, lab.b.serves]).toEqual(['standby', 'active']);
   });
@@ -193,13 +194,14 @@ describe('failover process', () => {
     await settled();
     const seen = lab.a.child.handOver('main');
     lab.b.child.takeOver('main');
-    await until('b active', serves(lab.b, 'active'), 100);
+    // By silence it would be active after ours has ended.
+    await until('b active', serves(lab.b, 'active'), 900);
     expect(lab.a.serves).toBe('handing-over');
     expect(await seen).toBe(true);
-    await until('a standby', serves(lab.a, 'standby'), 1_200);
+    await until('a standby', serves(lab.a, 'standby'));
     await delay(500);
     lab.a.child.release('main');
-    await until('a active', serves(lab.a, 'active'), 2_000);
+    await until('a active', serves(lab.a, 'active'));
   });
 
   test('all links cut at one instant: both know without a word; back again, it is backup', async () => {
@@ -208,10 +210,10 @@ describe('failover process', () => {
     lab.setLink('a', 'server', 'down');
     await until('b active', serves(lab.b, 'active'), ACTIVE_DOWN_MS);
     expect(lab.a.serves).toBe('standby');
-    await until('a cannot serve', () => lab.a.reports.at(-1)?.state === 'initialize', 500);
+    await until('a cannot serve', () => lab.a.reports.at(-1)?.state === 'initialize');
     lab.setLink('a', 'client', 'up');
     lab.setLink('a', 'server', 'up');
-    await until('a backup', () => lab.a.reports.at(-1)?.state === 'backup', 2_000);
+    await until('a backup', () => lab.a.reports.at(-1)?.state === 'backup');
     await delay(500);
     expect([lab.a.serves, lab.b.serves]).toEqual(['standby', 'active']);
   });
@@ -221,18 +223,18 @@ describe('failover process', () => {
     lab.removeInterface('a', 'client');
     await until('b active', serves(lab.b, 'active'), ACTIVE_DOWN_MS);
     lab.addInterface('a', 'client');
-    await until('a backup', () => lab.a.reports.at(-1)?.state === 'backup', 3_000);
+    await until('a backup', () => lab.a.reports.at(-1)?.state === 'backup');
     lab.a.inSync();
-    await until('a active', serves(lab.a, 'active'), 3_000);
-    await until('b standby', serves(lab.b, 'standby'), 1_500);
+    await until('a active', serves(lab.a, 'active'));
+    await until('b standby', serves(lab.b, 'standby'));
   });
 
   test('an interface that is set down and up again is used again', async () => {
     await settled(group({ links: [clientLink] }));
     lab.setInterface('b', 'client', 'down');
-    await until('b cannot serve', () => lab.b.reports.at(-1)?.state === 'initialize', 1_000);
+    await until('b cannot serve', () => lab.b.reports.at(-1)?.state === 'initialize');
     lab.setInterface('b', 'client', 'up');
-    await until('b backup', () => lab.b.reports.at(-1)?.state === 'backup', 3_000);
+    await until('b backup', () => lab.b.reports.at(-1)?.state === 'backup');
     // It hears again, or it would take over; and it is heard, or nobody would wait for it.
     await delay(1_000);
     expect([lab.a.serves, lab.b.serves]).toEqual(['active', 'standby']);

@@ -15,8 +15,12 @@ import { hasRole, startPair, type Unit } from '../support/lab/unit.js';
 import { longestSilence, streamOutcome } from '../support/traffic/outcome.js';
 import { monotonicMs, pause } from '../support/traffic/time.js';
 
-/** A hand-over that costs no packet is not felt; this is the scheduler's share on a busy machine. */
+/**
+ * A hand-over that costs no packet is not felt; this is the scheduler's share. On a machine that is busier than that
+ * the stream's own silences before it say what is usual.
+ */
 const unfeltMs = 100;
+const usualTimes = 2;
 
 labTest('a hand-over on purpose loses no packet', async (lab) => {
   await startServers(lab);
@@ -26,7 +30,9 @@ labTest('a hand-over on purpose loses no packet', async (lab) => {
     startDownload(lab, 20_000_000, 4_000_000),
     startIdle(lab, 50),
   ]);
-  await pair.b.waitUntil('holding the connections', (status) => status.table.used >= 52, 5_000);
+  await pair.b.waitUntil('holding the connections', (status) => status.table.used >= 52);
+  const quietAtMs = monotonicMs();
+  await pause(1_500);
   const lostBefore = lostSegments(lab);
   const startedAtMs = monotonicMs();
   await pair.a.tandem('standby');
@@ -48,7 +54,9 @@ labTest('a hand-over on purpose loses no packet', async (lab) => {
 
   const echoReport = await echo.stop();
   expect(streamOutcome(echoReport, handedOverAtMs)).toBe('survived');
-  expect(longestSilence(echoReport, startedAtMs, handedOverAtMs)?.ms ?? 0).toBeLessThan(unfeltMs);
+  const usualMs = longestSilence(echoReport, quietAtMs, startedAtMs)?.ms ?? 0;
+  const felt = longestSilence(echoReport, startedAtMs, handedOverAtMs)?.ms ?? 0;
+  expect(felt, `usual: ${usualMs} ms`).toBeLessThan(Math.max(unfeltMs, usualTimes * usualMs));
   expect((await download.stop()).error).toBeNull();
   expect(await idle.stop()).toEqual({ survived: 50, hung: 0, reset: 0 });
 });

@@ -33,8 +33,13 @@ const member6 = { address: 'fd02::11', port: 80 };
 const behind4 = { address: '10.5.0.1', port: 80 };
 const behind6 = { address: 'fd05::1', port: 8080 };
 const everyone = [member4, member6, behind4, behind6];
-/** A gap of 1.5 s is borne, one that lasts is not. */
-const timing = { confirmEveryMs: 500, retryEveryMs: 300, goneAfterMs: 2_000 };
+/** A gap of 1 s is borne, with 3 s for a busy machine; one that lasts is not. */
+const timing = { confirmEveryMs: 500, retryEveryMs: 300, goneAfterMs: 4_000 };
+/**
+ * Who misses an announcement finds out when the kernel asks again: after 1.05 s at the least while the entry is fresh,
+ * 1 s of delay and three questions 0.2 s apart.
+ */
+const announcedMs = 2_500;
 
 describe.skipIf(reason !== null)(`neighbours${reason === null ? '' : ` (skipped: ${reason})`}`, () => {
   let watch: Watch;
@@ -71,13 +76,13 @@ describe.skipIf(reason !== null)(`neighbours${reason === null ? '' : ` (skipped:
     expect(from.filter((address) => !/^(10\.2\.0\.2|fd02::2|fe80:.*)$/.test(address))).toEqual([]);
   });
 
-  test('a member that announces a new MAC is followed within a second', async () => {
+  test('a member that announces a new MAC is followed at once', async () => {
     await watch.until({ [member4.address]: macOf('member'), [member6.address]: macOf('member') });
     const now = '02:00:00:00:00:99';
     const changedAt = performance.now();
     announce('member', now);
     await watch.until({ [member4.address]: now, [member6.address]: now });
-    expect(performance.now() - changedAt).toBeLessThan(1_000);
+    expect(performance.now() - changedAt).toBeLessThan(announcedMs);
   });
 
   test('a member that changes its MAC in silence is found again', async () => {
@@ -94,7 +99,7 @@ describe.skipIf(reason !== null)(`neighbours${reason === null ? '' : ` (skipped:
     const announcedAt = performance.now();
     announce('gateway2', '02:00:00:00:00:99');
     await watch.until({ [behind4.address]: '02:00:00:00:00:99', [behind6.address]: '02:00:00:00:00:99' });
-    expect(performance.now() - announcedAt).toBeLessThan(1_000);
+    expect(performance.now() - announcedAt).toBeLessThan(announcedMs);
   });
 
   test('a member that goes away loses its MAC after the grace, and gets it back when it returns', async () => {
@@ -133,7 +138,7 @@ describe.skipIf(reason !== null)(`neighbours${reason === null ? '' : ` (skipped:
     await watch.until({ [behind4.address]: macOf('gateway1'), [behind6.address]: macOf('gateway1') });
     watch.forgetHistory();
     watch.tell([member4, { ...member4, port: 443 }]);
-    await expect.poll(() => watch.history.some(({ port }) => port === 443)).toBe(true);
+    await expect.poll(() => watch.history.some(({ port }) => port === 443), { timeout: 20_000 }).toBe(true);
     expect(watch.history).toEqual([{ address: '10.2.0.11', port: 443, device: 0, mac: macOf('member'), vlan: 0 }]);
   });
 
@@ -152,7 +157,7 @@ describe.skipIf(reason !== null)(`neighbours${reason === null ? '' : ` (skipped:
     watch.kill();
     expect(entryOf(member4.address)).not.toHaveProperty('managed');
     expect(entryOf(member4.address)).not.toHaveProperty('extern_learn');
-    await expect.poll(() => entryOf(member4.address)['state'], { timeout: 15_000 }).toEqual(['STALE']);
+    await expect.poll(() => entryOf(member4.address)['state'], { timeout: 30_000 }).toEqual(['STALE']);
   });
 });
 
@@ -193,7 +198,7 @@ class Watch {
   }
 
   async untilLinks(wanted: (link: DeviceLink) => boolean): Promise<void> {
-    await expect.poll(() => this.#links.some(wanted), { timeout: 5_000 }).toBe(true);
+    await expect.poll(() => this.#links.some(wanted), { timeout: 20_000 }).toBe(true);
   }
 
   async status(): Promise<readonly MemberHop[]> {

@@ -5,13 +5,14 @@
  * interface also refuses to receive more than its MTU, so the long packets must all go one way.
  */
 
+import { readFileSync } from 'node:fs';
+
 import { expect } from 'vitest';
 
 import type { Lab } from '../support/lab/lab.js';
 import { labTest } from '../support/lab/lab_test.js';
 import { floatingAddress, port, serverAddress, virtualAddress } from '../support/lab/topology.js';
 import { startPair } from '../support/lab/unit.js';
-import { pause } from '../support/traffic/time.js';
 
 const families = ['ipv4', 'ipv6'] as const;
 const smallMtu = 1400;
@@ -66,7 +67,7 @@ const upload = Number(port) === ${port.echo};
 let received = 0;
 let answer = '';
 const end = () => { console.log(upload ? answer || 0 : received); process.exit(); };
-setTimeout(end, 10_000);
+setTimeout(end, 20_000);
 const socket = require('node:net').connect(Number(port), host);
 socket.write(upload ? Buffer.alloc(${bytes}, 'x') : 'x');
 socket.on('data', (data) => {
@@ -96,7 +97,9 @@ require('node:http').createServer((request, response) => response.end('s1')).lis
  */
 async function moveServerBehindRouter(lab: Lab): Promise<void> {
   const inner = lab.spawn('s1', 's1-inner.log', 'unshare', ['--net', 'sleep', '600']);
-  await pause(500);
+  // `unshare` has made its namespace before it becomes `sleep`.
+  const command = () => readFileSync(`/proc/${inner.pid}/comm`, 'utf8').trim();
+  await expect.poll(command, { timeout: 10_000, interval: 20 }).toBe('sleep');
   const inside = ['--target', String(inner.pid), '--net'];
   const { ipv4, ipv6 } = serverAddress.s1;
   const router = [
@@ -124,5 +127,4 @@ async function moveServerBehindRouter(lab: Lab): Promise<void> {
   lab.run('s1', 'sh', ['-e'], `${router.join('\n')}\n`);
   lab.run('s1', 'nsenter', [...inside, 'sh', '-e'], `${server.join('\n')}\n`);
   lab.spawn('s1', 's1-servers.log', 'nsenter', [...inside, process.execPath, '-e', servers]);
-  await pause(500);
 }

@@ -5,6 +5,7 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -12,6 +13,7 @@ import type { GroupShared, RoleName, SharedStateHandle } from '../../src/datapat
 import type { GroupSettings, RoleReport } from '../../src/failover/messages.js';
 import { FailoverChild } from '../../src/io/failover_child.js';
 import { native } from '../../src/io/native.js';
+import { labId } from './lab/lab.js';
 import { ipBatch, namespaceExists, run } from './lab/namespaces.js';
 import { repositoryRoot } from './lab/paths.js';
 
@@ -20,8 +22,9 @@ const HEARTBEAT_MS = 20;
 const HEARTBEAT_OFFSET = 64;
 
 type UnitName = 'a' | 'b';
-const NET = 'tandem-fo-net';
-const namespaceOf = (unit: UnitName) => `tandem-fo-${unit}`;
+const id = labId('failover');
+const NET = `${id}-net`;
+const namespaceOf = (unit: UnitName) => `${id}-${unit}`;
 const LINKS = ['client', 'server'] as const;
 
 export class FailoverUnit {
@@ -121,10 +124,16 @@ export class FailoverLab {
     addLink(unit, link);
   }
 
-  /** Captures what crosses a link, until stopped; to a pcap file. */
-  capture(link: (typeof LINKS)[number], file: string): ChildProcess {
+  /** Captures what crosses a link, until stopped; to a pcap file. Resolves when it listens. */
+  async capture(link: (typeof LINKS)[number], file: string): Promise<ChildProcess> {
     rmSync(file, { force: true });
-    return spawn('ip', ['netns', 'exec', NET, 'tcpdump', '-U', '-i', link, '-w', file], { stdio: 'ignore' });
+    const child = spawn('ip', ['netns', 'exec', NET, 'tcpdump', '-U', '-i', link, '-w', file], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let said = '';
+    while (!said.includes('listening on')) said += String((await once(child.stderr, 'data'))[0]);
+    child.stderr.resume();
+    return child;
   }
 
   async down(): Promise<void> {

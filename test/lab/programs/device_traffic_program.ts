@@ -91,10 +91,12 @@ function udp(datagrams: number): void {
   const waiting = new Map<string, Buffer>();
   let back = 0;
   const over = () => finish(back);
-  setTimeout(over, 3_000);
+  // 3 s after the last datagram that left or came back.
+  const silence = setTimeout(over, datagrams + 3_000);
   socket.on('message', (message) => {
     if (!waiting.delete(message.toString('latin1'))) return;
     back += 1;
+    silence.refresh();
     if (back === datagrams) over();
   });
   for (let index = 0; index < datagrams; index++) {

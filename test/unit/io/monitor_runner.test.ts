@@ -43,6 +43,8 @@ function runnerWith(probe: Probe): { runner: MonitorRunner; events: MemberHealth
   return { runner, events };
 }
 
+/** As long as a busy machine may take; no test here claims to be quick. */
+const waitFor = (condition: () => void): Promise<void> => vi.waitFor(condition, { timeout: 15_000 });
 const well: ProbeAnswer = { ok: true, reason: 'TCP connected' };
 const ill: ProbeAnswer = { ok: false, reason: 'connection refused' };
 
@@ -51,11 +53,11 @@ test('a member is unknown, then up, then down with the reason, then up again', a
   const { runner, events } = runnerWith(async () => answer);
   runner.start([pool()]);
   expect(runner.states()).toMatchObject([{ up: false, health: 'unknown', reason: 'not probed yet' }]);
-  await vi.waitFor(() => expect(events).toHaveLength(1));
+  await waitFor(() => expect(events).toHaveLength(1));
   answer = ill;
-  await vi.waitFor(() => expect(events).toHaveLength(2));
+  await waitFor(() => expect(events).toHaveLength(2));
   answer = well;
-  await vi.waitFor(() => expect(events).toHaveLength(3));
+  await waitFor(() => expect(events).toHaveLength(3));
   expect(events.map(({ up, reason }) => [up, reason])).toEqual([
     [true, 'TCP connected'],
     [false, 'connection refused'],
@@ -81,7 +83,7 @@ test("the monitor's port is probed when it names one", async () => {
     return well;
   });
   runner.start([pool({ monitor: { ...monitor, port: 8080 } })]);
-  await vi.waitFor(() => expect(ports[0]).toBe(8080));
+  await waitFor(() => expect(ports[0]).toBe(8080));
 });
 
 test('a probe without an answer is cancelled, and the member goes down in time', async () => {
@@ -92,7 +94,7 @@ test('a probe without an answer is cancelled, and the member goes down in time',
   });
   runner.start([pool({ monitor: { ...monitor, timeoutMs: 30 } })]);
   const down = { up: false, health: 'down', reason: 'no answer within 30 ms' };
-  await vi.waitFor(() => expect(events).toMatchObject([down]));
+  await waitFor(() => expect(events).toMatchObject([down]));
   expect(runner.states()).toMatchObject([down]);
   expect(signals[0]?.aborted).toBe(true);
 });
@@ -101,7 +103,7 @@ test('an answer that comes after its probe was cancelled is not taken for the ne
   const answers: ((answer: ProbeAnswer) => void)[] = [];
   const { runner } = runnerWith(() => new Promise((resolve) => answers.push(resolve)));
   runner.start([pool({ monitor: { ...monitor, timeoutMs: 200, fall: 100 } })]);
-  await vi.waitFor(() => expect(answers).toHaveLength(2));
+  await waitFor(() => expect(answers).toHaveLength(2));
   answers[0]?.(well);
   await new Promise((resolve) => setTimeout(resolve, 20));
   expect(runner.states()).toMatchObject([{ health: 'unknown', reason: 'no answer within 200 ms' }]);
@@ -110,7 +112,7 @@ test('an answer that comes after its probe was cancelled is not taken for the ne
 test('a probe that throws is a failure of the member, not of the unit', async () => {
   const { runner } = runnerWith(() => Promise.reject(new TypeError('Request path contains unescaped characters')));
   runner.start([pool()]);
-  await vi.waitFor(() =>
+  await waitFor(() =>
     expect(runner.states()[0]).toMatchObject({ health: 'down', reason: 'Request path contains unescaped characters' }),
   );
 });
@@ -122,7 +124,7 @@ test('a reload keeps members that stay, forgets those that go, and probes those 
     return well;
   });
   runner.start([pool({}, 2)]);
-  await vi.waitFor(() => expect(events).toHaveLength(2));
+  await waitFor(() => expect(events).toHaveLength(2));
   const [first, , third] = pool({}, 3).members;
   probed.clear();
   runner.update([pool({ members: [first!, third!] })]);
@@ -130,14 +132,14 @@ test('a reload keeps members that stay, forgets those that go, and probes those 
     ['10.2.0.0', true],
     ['10.2.0.2', false],
   ]);
-  await vi.waitFor(() => expect(probed).toEqual(new Set(['10.2.0.0', '10.2.0.2'])));
+  await waitFor(() => expect(probed).toEqual(new Set(['10.2.0.0', '10.2.0.2'])));
 });
 
 test('a changed, added or removed monitor takes no working member out', async () => {
   let answer = well;
   const { runner, events } = runnerWith(async () => answer);
   runner.start([pool()]);
-  await vi.waitFor(() => expect(runner.states()[0]?.up).toBe(true));
+  await waitFor(() => expect(runner.states()[0]?.up).toBe(true));
   events.length = 0;
   runner.update([pool({ monitor: { ...monitor, type: 'icmp' } })]);
   runner.update([pool({ monitor: null })]);
@@ -145,19 +147,19 @@ test('a changed, added or removed monitor takes no working member out', async ()
   expect(runner.states()[0]).toMatchObject({ up: true, health: 'up' });
   expect(events).toEqual([]);
   answer = ill;
-  await vi.waitFor(() => expect(events).toMatchObject([{ up: false }]));
+  await waitFor(() => expect(events).toMatchObject([{ up: false }]));
 });
 
 test('a member that the config takes down goes down at once, and back up only when its monitor says so', async () => {
   const { runner, events } = runnerWith(async () => well);
   const closed = pool().members.map((member) => ({ ...member, state: 'down' as const }));
   runner.start([pool()]);
-  await vi.waitFor(() => expect(events).toHaveLength(1));
+  await waitFor(() => expect(events).toHaveLength(1));
   runner.update([pool({ members: closed })]);
   expect(events[1]).toMatchObject({ up: false, reason: 'down by config' });
   runner.update([pool()]);
   expect(events).toHaveLength(2);
-  await vi.waitFor(() => expect(events[2]).toMatchObject({ up: true }));
+  await waitFor(() => expect(events[2]).toMatchObject({ up: true }));
 });
 
 test('a thousand members: never more than 256 probes at once, all probed, late ones counted', async () => {
@@ -172,7 +174,7 @@ test('a thousand members: never more than 256 probes at once, all probed, late o
     return well;
   });
   runner.start([pool({}, 1_000)]);
-  await vi.waitFor(() => expect(probed.size).toBe(1_000), { timeout: 5_000 });
+  await waitFor(() => expect(probed.size).toBe(1_000));
   expect(most).toBe(256);
   expect(runner.lateCount).toBeGreaterThan(0);
 });
@@ -184,7 +186,7 @@ test('stopped: nothing is probed any more, running probes are cancelled', async 
     return new Promise(() => {});
   });
   runner.start([pool()]);
-  await vi.waitFor(() => expect(signals).toHaveLength(1));
+  await waitFor(() => expect(signals).toHaveLength(1));
   runner.stop();
   expect(signals[0]?.aborted).toBe(true);
   expect(runner.states()).toEqual([]);
