@@ -1,4 +1,4 @@
-/** Golden cases: fragments over the other family, of replies, of what is refused, at their bounds, and malformed ones. */
+/** Golden cases: fragments over the other family, of replies, of what is refused, at their bounds, and malformed. */
 
 import { ipAddress } from '../../src/wire/ip_address.js';
 import { behind, icmp, other, tcp, udp } from '../support/packets.js';

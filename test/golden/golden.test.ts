@@ -1,8 +1,8 @@
 /**
  * Goal: what the datapath makes of a packet stays what it was when a person last looked at it.
  * Method: each case of cases.ts through `tandem replay`: the verdicts are the table's, the frames sent are those of
- * frames/NAME.out.pcap byte for byte (scripts/record-golden writes them). Apart from any recording, the checksums of every
- * frame sent are recomputed, and witness.ts works out from the frame that came what each must be.
+ * frames/NAME.out.pcap byte for byte (scripts/record-golden writes them). Apart from any recording, the checksums of
+ * every frame sent are recomputed, and witness.ts works out from the frame that came what each must be.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

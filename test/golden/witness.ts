@@ -272,8 +272,8 @@ function keyOf({ source, destination, sourcePort, destinationPort }: Ends, proto
 }
 
 /**
- * The checksum in `field` of `rest` after addresses and ports changed: recomputed where it was right over a whole packet
- * (`before` is 0 when folded); else as wrong as it was, or, of a part of a packet, by RFC 1624.
+ * The checksum in `field` of `rest` after addresses and ports changed: recomputed where it was right over a whole
+ * packet (`before`, its sum, is all ones); else as wrong as it was, or, of a part of a packet, by RFC 1624.
  */
 function carryOver(
   rest: Uint8Array,

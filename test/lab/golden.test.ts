@@ -1,8 +1,8 @@
 /**
  * Goal: `packet` and `xdp` make of every golden case what `memory` makes of it: test/golden/ is the one oracle.
- * Method: the datapath on veth ends; the frames of each case go into the other ends, and what comes out there is compared
- * with frames/NAME.out.pcap, link by link and byte by byte. Verdicts that send nothing are told by the counters, and
- * what XDP leaves to the kernel by what the kernel gets. A case that a device cannot show says why (`notOn`).
+ * Method: the datapath on veth ends; the frames of each case go into the other ends, and what comes out there is
+ * compared with frames/NAME.out.pcap, link by link and byte by byte. Verdicts that send nothing are told by the
+ * counters, and what XDP leaves to the kernel by what the kernel gets. A case that a device cannot show says why.
  */
 
 import { readFileSync } from 'node:fs';
@@ -101,31 +101,57 @@ function expectSame(outcome: Outcome, ran: GoldenDeviceRun, kind: keyof typeof m
   expect(kernels.length + (counters['punted'] ?? 0), 'punted').toBe(outcome.punted.length);
 }
 
+/** Each takes one case at a time. Most of a case is the kernel's waiting, as devices come and go. */
+const lanes = [1, 2];
+
 describe.skipIf(reason !== null).each(['packet', 'xdp'] as const)(
   `golden cases over %s${reason === null ? '' : ` (skipped: ${reason})`}`,
   (kind) => {
-    let lab: GoldenLab;
+    const free: GoldenLab[] = [];
+    const waiting: (() => void)[] = [];
+    let labs: readonly GoldenLab[] = [];
 
     beforeAll(async () => {
       run(join(repositoryRoot, 'node_modules/.bin/tsc'), ['-p', join(repositoryRoot, 'test/lab/programs')]);
       const { native } = await import('../../src/io/native.js');
       for (const [name] of native.dropNames) dropNames.add(name);
       const links = topology.devices.map(({ name, interface: link, mac = '' }) => ({ name, interface: link, mac }));
-      lab = new GoldenLab(kind, links);
-      await lab.up();
+      labs = lanes.map((lane) => new GoldenLab(kind, lane, links));
+      await Promise.all(labs.map((lab) => lab.up()));
+      free.push(...labs);
     });
-    afterAll(() => lab.down());
+    afterAll(() => {
+      for (const lab of labs) lab.down();
+    });
+
+    /** vitest runs more tests at a time than there are lanes: those wait. */
+    let turn = Promise.resolve();
+    async function inLane<Result>(body: (lab: GoldenLab) => Promise<Result>): Promise<Result> {
+      let lab: GoldenLab | undefined;
+      const given = turn.then(async () => {
+        while (free.length === 0) await new Promise<void>((resolve) => waiting.push(resolve));
+        lab = free.pop();
+      });
+      turn = given;
+      await given;
+      try {
+        return await body(lab!);
+      } finally {
+        free.push(lab!);
+        waiting.shift()?.();
+      }
+    }
 
     test('it can show nearly all of them', () => {
       expect(cases.filter(({ notOn }) => notOn?.[kind] !== undefined).length).toBeLessThanOrEqual(notOnMax);
     });
 
-    test.for(cases)('$name', async (each, context) => {
+    test.concurrent.for(cases)('$name', async (each, context) => {
       const why = each.notOn?.[kind];
       // scripts/test knows these from a lab that could not be made.
       if (why !== undefined) return context.skip(`not on ${kind}: ${why}`);
       const outcome = expected(each);
-      const ran = await lab.run(request(each));
+      const ran = await inLane((lab) => lab.run(request(each)));
       expect(new Set(ran.modes)).toEqual(new Set([modes[kind]]));
       expectSame(outcome, ran, kind);
     });

@@ -22,9 +22,13 @@ import { repositoryRoot } from './paths.js';
 
 const built = join(repositoryRoot, 'out/lab-programs/test/lab/programs');
 
+let compiled = false;
+
 /** Compiles what is preloaded: the kernel's clock cannot be put forward. */
 function givenTime(): string {
   const library = join(built, 'given_time.so');
+  if (compiled) return library;
+  compiled = true;
   const source = join(repositoryRoot, 'test/lab/programs/given_time.cc');
   run('g++', ['-std=c++20', '-O1', '-shared', '-fPIC', '-Wall', '-Wextra', '-Werror', '-o', library, source, '-ldl']);
   return library;
@@ -44,9 +48,11 @@ export class GoldenLab {
 
   constructor(
     readonly kind: GoldenDeviceOptions['kind'],
+    /** Tells labs of one kind apart. */
+    readonly lane: number,
     readonly links: readonly GoldenLink[],
   ) {
-    this.#namespace = labId(`golden-${kind}`);
+    this.#namespace = labId(`golden-${kind}${lane}`);
   }
 
   async up(): Promise<void> {
@@ -65,7 +71,7 @@ export class GoldenLab {
     const devices = this.links.map(({ name, interface: link }) => ({ name, interface: link, peer: name }));
     const program = join(built, 'golden_device_program.js');
     const options = JSON.stringify({ kind: this.kind, devices } satisfies GoldenDeviceOptions);
-    const clock = join(built, `clock-${this.kind}`);
+    const clock = join(built, `clock-${this.#namespace}`);
     writeFileSync(clock, new Uint8Array(8));
     this.#child = spawnInside(this.#namespace, process.execPath, [program, options], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
