@@ -1,4 +1,4 @@
-/** Golden cases: TCP in every state, flag by flag; what ends a connection and what does not; which member a SYN gets. */
+/** Golden cases: TCP in every state, flag by flag; what ends a connection, what does not; which member gets it. */
 
 import {
   type Case,

@@ -1,8 +1,8 @@
 /**
  * Golden cases over real devices, in one network namespace: the datapath on one end of each veth pair, this program on
  * the others. Argument: JSON of GoldenDeviceOptions. Each case has a datapath of its own, and its frames are sent one
- * by one: the next when what became of the one before is seen or counted. A marker frame behind the last one ends what the
- * captures hold of the case, so nothing is waited for by time, and the datapath's clock is put forward (given_time.cc).
+ * by one: the next when what became of the one before is seen or counted. A marker frame behind the last one ends what
+ * the captures hold of the case, so nothing is waited for by time; the datapath's clock is put forward (given_time.cc).
  */
 
 import { type ChildProcessByStdio, execFileSync, spawn } from 'node:child_process';
