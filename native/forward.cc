@@ -2,6 +2,7 @@
 
 #include "burst.h"
 #include "icmp_error.h"
+#include "seam.h"
 #include "wire/parse_usual.h"
 
 namespace tandem {
@@ -167,15 +168,25 @@ Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival) {
 
 // ---- a known connection
 
+// A SYN or SYN-ACK into a connection that is established. Who knows the tuple can send it without seeing the
+// connection; it goes on, for the end answers it with a challenge ACK (RFC 5961 section 4), and here it changes
+// nothing: neither the state, nor the idle time, nor the last hop.
+bool is_blind_syn(const Connection& connection, uint8_t flags) {
+  return (flags & wire::kSyn) != 0 && !is_half_open(connection.state());
+}
+
 // What the packet changes of its connection; whatever the peer must know is marked.
 void advance(const Burst& burst, const Frame& frame, const Packet& packet, bool from_client, Connection* connection) {
+  const bool tcp = packet.kind == PacketKind::kTcp;
+  if (tcp && is_blind_syn(*connection, packet.tcp_flags)) [[unlikely]]
+    return;
   bool changed = false;
 
   uint32_t before = connection->control.load(relaxed);
   for (;;) {
     const auto state = static_cast<TcpState>(before & Control::kStateMask);
     TcpState next = state;
-    if (packet.kind == PacketKind::kTcp) {
+    if (tcp) {
       next = advance_tcp(state, from_client, packet.tcp_flags);
     } else if (!from_client) {
       next = TcpState::kEstablished;
@@ -191,9 +202,11 @@ void advance(const Burst& burst, const Frame& frame, const Packet& packet, bool 
   if (connection->last_seen.load(relaxed) != burst.now) connection->last_seen.store(burst.now, relaxed);
   connection->packets.store(connection->packets.load(relaxed) + 1, relaxed);
 
+  // Replies follow the client to another router. A RST says nothing of where its client is; a segment that pretends to
+  // be data moves them until the client's own next one.
   const LastHop hop = last_hop_of(frame, packet);
   const bool moved = hop != connection->last_hop.load(relaxed);
-  if (moved & from_client) {
+  if ((moved & from_client) && !(tcp && (packet.tcp_flags & wire::kRst) != 0)) {
     connection->last_hop.store(hop, relaxed);
     changed = true;
   }
@@ -233,6 +246,7 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
     if (burst.roles[connection.group] == Role::kHandingOver) return drop(burst, Drop::kHandingOver);
     const uint16_t incarnation = static_cast<uint16_t>(connection.incarnation.load(relaxed) + 1);
     disconnect(burst.context, connection);
+    seam();
     return handle_unknown(burst, frame, arrival, incarnation);
   }
 

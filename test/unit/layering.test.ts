@@ -89,15 +89,17 @@ interface NativeLayer {
 
 const base = [
   ...['clock', 'counters', 'frame', 'icmp_pace', 'limits', 'mac_address', 'ring', 'system_error'],
-  ...['reserved_memory', 'spin_lock'],
+  ...['reserved_memory', 'seam', 'spin_lock'],
 ];
 const tables = [
   ...[
     'address_text',
+    'client_limits',
     'conn_table',
     'connection_close',
     'flow_index',
     'fragments',
+    'half_open',
     'id_registry',
     'mirror',
     'mirror_sink',
@@ -121,7 +123,7 @@ const nativeLayers: readonly NativeLayer[] = [
   { name: 'table', files: oneOf(tables), includes: ['wire'] },
   {
     name: 'forward',
-    files: oneOf(['answer', 'burst', 'connect', 'forward', 'forward_related', 'forward_unknown', 'icmp_error', 'rewrite', 'sweep']),
+    files: oneOf(['answer', 'burst', 'connect', 'evict', 'forward', 'forward_related', 'forward_unknown', 'icmp_error', 'rewrite', 'sweep']),
     includes: ['table', 'wire'],
   },
   { name: 'worker', files: /^worker(_\w+)?$/, includes: ['forward', 'table', 'wire', 'device'] },
