@@ -9,8 +9,15 @@
 
 import { connectionCases } from './cases_connections.js';
 import { errorCases } from './cases_errors.js';
+import { floodCases } from './cases_flood.js';
 import { fragmentCases } from './cases_fragments.js';
 import { strangerCases } from './cases_strangers.js';
 import type { Case } from './network.js';
 
-export const cases: readonly Case[] = [...connectionCases, ...errorCases, ...fragmentCases, ...strangerCases];
+export const cases: readonly Case[] = [
+  ...connectionCases,
+  ...errorCases,
+  ...floodCases,
+  ...fragmentCases,
+  ...strangerCases,
+];
