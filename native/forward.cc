@@ -168,25 +168,17 @@ Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival) {
 
 // ---- a known connection
 
-// A SYN or SYN-ACK into a connection that is established. Who knows the tuple can send it without seeing the
-// connection; it goes on, for the end answers it with a challenge ACK (RFC 5961 section 4), and here it changes
-// nothing: neither the state, nor the idle time, nor the last hop.
-bool is_blind_syn(const Connection& connection, uint8_t flags) {
-  return (flags & wire::kSyn) != 0 && !is_half_open(connection.state());
-}
-
-// What the packet changes of its connection; whatever the peer must know is marked.
-void advance(const Burst& burst, const Frame& frame, const Packet& packet, bool from_client, Connection* connection) {
-  const bool tcp = packet.kind == PacketKind::kTcp;
-  if (tcp && is_blind_syn(*connection, packet.tcp_flags)) [[unlikely]]
-    return;
+// What the packet changes of its connection; whatever the peer must know is marked. `follows`: the replies go where it
+// came from.
+[[gnu::always_inline]] inline void advance(const Burst& burst, const Frame& frame, const Packet& packet,
+                                           bool from_client, bool follows, Connection* connection) {
   bool changed = false;
 
   uint32_t before = connection->control.load(relaxed);
   for (;;) {
     const auto state = static_cast<TcpState>(before & Control::kStateMask);
     TcpState next = state;
-    if (tcp) {
+    if (packet.kind == PacketKind::kTcp) {
       next = advance_tcp(state, from_client, packet.tcp_flags);
     } else if (!from_client) {
       next = TcpState::kEstablished;
@@ -202,15 +194,27 @@ void advance(const Burst& burst, const Frame& frame, const Packet& packet, bool 
   if (connection->last_seen.load(relaxed) != burst.now) connection->last_seen.store(burst.now, relaxed);
   connection->packets.store(connection->packets.load(relaxed) + 1, relaxed);
 
-  // Replies follow the client to another router. A RST says nothing of where its client is; a segment that pretends to
-  // be data moves them until the client's own next one.
   const LastHop hop = last_hop_of(frame, packet);
   const bool moved = hop != connection->last_hop.load(relaxed);
-  if ((moved & from_client) && !(tcp && (packet.tcp_flags & wire::kRst) != 0)) {
+  if (moved & from_client & follows) {
     connection->last_hop.store(hop, relaxed);
     changed = true;
   }
   if (changed) mark_change(burst.context, *connection);
+}
+
+// Segments that nearly none of a connection are, and that are sent by who has not seen it: of these, a SYN or SYN-ACK
+// goes on, for the end answers it with a challenge ACK (RFC 5961 section 4), and changes nothing here, neither the
+// state nor the idle time nor the last hop; a RST says nothing of where its client is. (A segment that pretends to be
+// data does move the replies, until the client's own next one.)
+bool is_odd(const Packet& packet) {
+  return packet.kind == PacketKind::kTcp && (packet.tcp_flags & (wire::kSyn | wire::kRst)) != 0;
+}
+
+[[gnu::noinline, gnu::cold]] void advance_oddly(const Burst& burst, const Frame& frame, const Packet& packet,
+                                                bool from_client, Connection* connection) {
+  if ((packet.tcp_flags & wire::kSyn) != 0 && !is_half_open(connection->state())) return;
+  advance(burst, frame, packet, from_client, (packet.tcp_flags & wire::kRst) == 0, connection);
 }
 
 }  // namespace
@@ -242,7 +246,8 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
   if (packet.ttl <= 1) [[unlikely]]
     return refuse(burst, frame, packet, connection.group, Refusal::time_exceeded());
 
-  if (is_opening_syn(packet) && from_client && may_reopen(connection.state())) {
+  const bool odd = is_odd(packet);
+  if (odd && is_opening_syn(packet) && from_client && may_reopen(connection.state())) {
     if (burst.roles[connection.group] == Role::kHandingOver) return drop(burst, Drop::kHandingOver);
     const uint16_t incarnation = static_cast<uint16_t>(connection.incarnation.load(relaxed) + 1);
     disconnect(burst.context, connection);
@@ -259,7 +264,11 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
       return refuse(burst, frame, packet, connection.group, Refusal::too_big(mtu));
   }
 
-  advance(burst, frame, packet, from_client, &connection);
+  if (odd) [[unlikely]] {
+    advance_oddly(burst, frame, packet, from_client, &connection);
+  } else {
+    advance(burst, frame, packet, from_client, true, &connection);
+  }
   count_traffic(burst, connection, from_client, frame.bytes);
   rewrite_packet(frame, packet, ends_for(*burst.context.table, connection, from_client));
   rewrite_link(frame, packet, to, source_mac(burst, connection.group, packet.family, device_of(to)));
