@@ -129,6 +129,8 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
     }
     options->workers = reader->integer(object, "workers", "", 1, kWorkersMax);
     options->connections = reader->integer(object, "connections", "", 1, kConnectionsMax);
+    if (reader->ok() && object.Has("halfOpen") && !object.Get("halfOpen").IsUndefined())
+      options->half_open = reader->integer(object, "halfOpen", "", 1, kConnectionsMax);
     options->unit = static_cast<uint8_t>(reader->integer(object, "unit", "", 0, 1));
     if (!reader->ok()) return -1;
     const Napi::Object shared = reader->object(object.Get("sharedState"), "sharedState");

@@ -120,6 +120,16 @@ IdleTimeouts read_timeouts(ObjectReader* reader, const Napi::Object& server, con
   return timeouts;
 }
 
+// Not there: no limit.
+ClientRate read_client_rate(ObjectReader* reader, const Napi::Object& server, const std::string& path) {
+  if (!reader->ok() || server.Get("newConnectionsPerClient").IsUndefined()) return {};
+  const std::string at = path + ".newConnectionsPerClient";
+  const Napi::Object rate = reader->object(server.Get("newConnectionsPerClient"), at);
+  const uint32_t per_s = reader->integer(rate, "perS", at, 1, ClientRate::kPerSMax);
+  const uint32_t burst = reader->integer(rate, "burst", at, 1, per_s * ClientRate::kBurstSMax);
+  return ClientRate::of(per_s, burst);
+}
+
 void read_server(ObjectReader* reader, const Napi::Value& value, const std::string& path, std::set<std::string>* names,
                  PolicyDraft* draft) {
   const Napi::Object object = reader->object(value, path);
@@ -136,6 +146,7 @@ void read_server(ObjectReader* reader, const Napi::Value& value, const std::stri
   server.protocol = reader->choice(object, "protocol", path, kProtocols) == 0 ? IPPROTO_TCP : IPPROTO_UDP;
   server.pool = static_cast<uint16_t>(index_in(reader, object, "pool", path, draft->policy->pools.size(), "pools"));
   server.unknown = static_cast<Unknown>(reader->choice(object, "unknown", path, kUnknowns));
+  server.new_per_client = read_client_rate(reader, object, path);
   const Napi::Array snat = reader->array(object, "snatAddresses", path);
   for (uint32_t i = 0; reader->ok() && i < snat.Length(); i++) {
     server.snat_addresses.push_back({reader->address(snat[i], element(path + ".snatAddresses", i)), 0});

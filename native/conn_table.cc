@@ -19,6 +19,7 @@
 
 #include "flow_index.h"
 #include "reserved_memory.h"
+#include "seam.h"
 #include "slot_pool.h"
 
 namespace tandem {
@@ -189,6 +190,7 @@ OpenStatus ConnTable::open(Participant who, const NewConnection& fresh, Nanos no
                              (fresh.no_snat ? Control::kNoSnat : 0);
     connection.control.store(control, release);
     FlowIndex::fill(client_place, client_places.tag, table.entry_of(connection, Direction::kFromClient));
+    seam();
     FlowIndex::fill(server_place, server_places.tag, table.entry_of(connection, Direction::kFromServer));
     return OpenStatus::kOpened;
   }();
@@ -217,15 +219,15 @@ bool ConnTable::Impl::retire_if_done(Participant who, Connection& connection) {
   return true;
 }
 
-bool ConnTable::close(Participant who, Connection& connection) {
-  return close(who, connection, false) != CloseStatus::kAlready;
+bool ConnTable::close(Participant who, Connection& connection, CloseIf only) {
+  return close(who, connection, only, false) != CloseStatus::kAlready;
 }
 
-ConnTable::CloseStatus ConnTable::close_untold(Participant who, Connection& connection) {
-  return close(who, connection, true);
+ConnTable::CloseStatus ConnTable::close_untold(Participant who, Connection& connection, CloseIf only) {
+  return close(who, connection, only, true);
 }
 
-ConnTable::CloseStatus ConnTable::close(Participant who, Connection& connection, bool tell) {
+ConnTable::CloseStatus ConnTable::close(Participant who, Connection& connection, CloseIf only, bool tell) {
   Impl& table = *impl_;
   // Room to wait is taken before it is known to be needed, so that the bound holds whoever closes meanwhile.
   const bool room = tell && table.waiting.fetch_add(1, relaxed) < table.slot_count / kWaitingShare;
@@ -233,7 +235,8 @@ ConnTable::CloseStatus ConnTable::close(Participant who, Connection& connection,
   uint32_t dead;
   bool untold, waits;
   do {
-    if (control & Control::kDead) {
+    const bool kept = only == CloseIf::kHalfOpen && !is_half_open(static_cast<TcpState>(control & Control::kStateMask));
+    if ((control & Control::kDead) || kept) {
       if (tell) table.waiting.fetch_sub(1, relaxed);
       return CloseStatus::kAlready;
     }
@@ -244,6 +247,7 @@ ConnTable::CloseStatus ConnTable::close(Participant who, Connection& connection,
                  : (control | Control::kDead) & ~Control::kPendingMask;
   } while (!connection.control.compare_exchange_weak(control, dead, std::memory_order_acq_rel, acquire));
   if (tell && !waits) table.waiting.fetch_sub(1, relaxed);
+  seam();
 
   for (const Direction direction : {Direction::kFromClient, Direction::kFromServer}) {
     const FlowIndex::Places at = table.index.places(hash(flow(connection, direction)));
@@ -253,6 +257,7 @@ ConnTable::CloseStatus ConnTable::close(Participant who, Connection& connection,
   }
   Impl::Own& own = table.own[who];
   own.used.store(own.used.load(relaxed) - 1, relaxed);
+  seam();
   connection.control.fetch_or(Control::kUnlinked, release);
   table.retire_if_done(who, connection);
 

@@ -202,6 +202,9 @@ struct NewConnection {
 
 enum class OpenStatus : uint8_t { kOpened, kClientFlowTaken, kServerFlowTaken, kFull };
 
+// What a connection must still be when it is closed; decided in the same step, whoever changes it meanwhile.
+enum class CloseIf : uint8_t { kOpen, kHalfOpen };
+
 // One per thread that touches the table.
 using Participant = size_t;
 
@@ -240,17 +243,17 @@ class ConnTable {
   OpenStatus open(Participant who, const NewConnection& fresh, Nanos now, Connection** opened);
   // Takes the connection out of the index; nobody finds it afterwards. Its slot is reused after a grace
   // period, and what was pending on it is forgotten. Once per connection: false if another thread closed
-  // it first.
-  bool close(Participant who, Connection& connection);
+  // it first, or it is not what `only` says (any more).
+  bool close(Participant who, Connection& connection, CloseIf only = CloseIf::kOpen);
   // The same, but if the peer knows the connection its slot waits, pending, until the close is taken. At most
   // an eighth of the slots wait; beyond, the close is forgotten and counted (lost_closes).
   enum class CloseStatus : uint8_t {
-    kAlready,   // another thread closed it first
+    kAlready,   // another thread closed it first, or it is not what `only` says
     kClosed,    // nobody to tell
     kWaits,     // was pending already, and is in somebody's ring or deferred
     kWaitsNew,  // now marked kPendingQueued: the caller puts it in its ring
   };
-  CloseStatus close_untold(Participant who, Connection& connection);
+  CloseStatus close_untold(Participant who, Connection& connection, CloseIf only = CloseIf::kOpen);
   // Marks a quiescent point: the caller holds no Connection* any more.
   void quiesce(Participant who);
   // Before a thread blocks, and after: a blocked participant delays nobody. Participants start offline;
@@ -276,7 +279,7 @@ class ConnTable {
   size_t bytes() const;          // all memory touched at start, index included
 
  private:
-  CloseStatus close(Participant who, Connection& connection, bool tell);
+  CloseStatus close(Participant who, Connection& connection, CloseIf only, bool tell);
 
   struct Impl;
   Impl* impl_ = nullptr;

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "connection_close.h"
+#include "evict.h"
 #include "rewrite.h"
 #include "scheduler.h"
 #include "wire/headers.h"
@@ -67,25 +68,29 @@ OpenStatus open_without_snat(const ForwardContext& context, NewConnection* fresh
   return status;
 }
 
-// SNAT addresses in turn, each port by port, until the table takes one.
-OpenStatus open_with_snat(const ForwardContext& context, const std::vector<SnatAddress>& choices, uint16_t endpoint,
-                          NewConnection* fresh, Connection** opened, Drop* why) {
+// SNAT addresses in turn, each port by port, until the table takes one. Where no port is free on any of them, a
+// half-open connection's.
+OpenStatus open_with_snat(const ForwardContext& context, const std::vector<SnatAddress>& choices, NewConnection* fresh,
+                          Connection** opened, Drop* why) {
   *why = Drop::kNoSnatPort;
   const size_t turn = choices.size() > 1 ? context.policy->snat_turn.fetch_add(1, relaxed) : 0;
-  size_t tries = 0;
-  for (size_t choice = 0; choice < choices.size(); ++choice) {
+  size_t tries = 0, looks = kPortLooksMax;
+  for (size_t choice = 0; choice < 2 * choices.size(); ++choice) {
     const SnatAddress& snat = choices[(turn + choice) % choices.size()];
     std::memcpy(fresh->snat, snat.address.octets, sizeof fresh->snat);
     while (tries++ < kSnatTriesMax) {
-      const SnatPorts::Allocation found = context.snat_ports->allocate(snat.index, endpoint, context.now);
-      if (found.port == 0) break;  // none free on this address
+      const SnatPorts::Allocation found = context.snat_ports->allocate(snat.index, fresh->endpoint, context.now);
+      if (found.port == 0) {  // none is free on this address
+        if (choice >= choices.size() && evict_for_port(context, *fresh, snat, &looks)) continue;
+        break;
+      }
       fresh->snat_port = found.port;
       const OpenStatus status = open_connection(books_of(context), context.worker, *fresh, context.now, opened);
       if (status == OpenStatus::kOpened) {
         if (found.early) context.counters->add(Count::kSnatPortReusedEarly);
         return status;
       }
-      context.snat_ports->release(snat.index, endpoint, found.port, context.now);
+      context.snat_ports->release(snat.index, fresh->endpoint, found.port, context.now);
       if (status == OpenStatus::kServerFlowTaken) continue;  // in use by a connection of the peer's
       *why = drop_of(status);
       return status;
@@ -119,9 +124,9 @@ Connection* connect_client(const ForwardContext& context, const Frame& frame, co
   fresh.endpoint = member.endpoint;
 
   Connection* opened = nullptr;
-  const OpenStatus status = server.snat ? open_with_snat(context, server.snat_by_member[static_cast<size_t>(chosen)],
-                                                         member.endpoint, &fresh, &opened, why)
-                                        : open_without_snat(context, &fresh, &opened, why);
+  const OpenStatus status =
+      server.snat ? open_with_snat(context, server.snat_by_member[static_cast<size_t>(chosen)], &fresh, &opened, why)
+                  : open_without_snat(context, &fresh, &opened, why);
   if (status != OpenStatus::kOpened) return nullptr;
 
   context.counters->add(Count::kOpened);
@@ -129,12 +134,15 @@ Connection* connect_client(const ForwardContext& context, const Frame& frame, co
   if (opening.state == TcpState::kEstablished) {
     context.counters->add(Count::kAdopted);
     mark_change(context, *opened);
+  } else {
+    admit_half_open(context, *opened);
   }
   return opened;
 }
 
-bool disconnect(const ForwardContext& context, Connection& connection) {
-  const MirrorSource::Closing closing = close_connection(books_of(context), context.worker, connection, context.now);
+bool disconnect(const ForwardContext& context, Connection& connection, CloseIf only) {
+  const MirrorSource::Closing closing =
+      close_connection(books_of(context), context.worker, connection, context.now, only);
   count_mark(context, closing.marked);
   if (closing.closed) context.counters->add(Count::kClosed);
   return closing.closed;

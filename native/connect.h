@@ -23,8 +23,8 @@ struct Opening {
 Connection* connect_client(const ForwardContext& context, const Frame& frame, const wire::Packet& packet,
                            const Opening& opening, Drop* why);
 
-// Closes a connection; the peer is told if it knows of it. False: another thread did.
-bool disconnect(const ForwardContext& context, Connection& connection);
+// Closes a connection; the peer is told if it knows of it. False: another thread did, or it is not what `only` says.
+bool disconnect(const ForwardContext& context, Connection& connection, CloseIf only = CloseIf::kOpen);
 
 // Marks a change for the peer, if it is to know of this connection, and counts what became of the mark.
 void mark_change(const ForwardContext& context, Connection& connection);

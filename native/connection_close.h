@@ -25,9 +25,9 @@ OpenStatus open_connection(const ConnectionBooks& books, Participant who, const 
                            Connection** opened);
 
 // Closes it, lowers the counts, gives its SNAT port back and marks the close for the peer. Result::closed is
-// false, and nothing was done, if another thread closed it first. `connection` stays readable until the
-// caller's next quiesce().
-MirrorSource::Closing close_connection(const ConnectionBooks& books, Participant who, Connection& connection,
-                                       Nanos now);
+// false, and nothing was done, if another thread closed it first, or if it is not what `only` says. `connection`
+// stays readable until the caller's next quiesce().
+MirrorSource::Closing close_connection(const ConnectionBooks& books, Participant who, Connection& connection, Nanos now,
+                                       CloseIf only = CloseIf::kOpen);
 
 }  // namespace tandem

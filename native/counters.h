@@ -36,6 +36,7 @@ namespace tandem {
   X(kNoSnatPort, "every SNAT port towards this member is in use")                                       \
   X(kNoNeighbour, "the next hop's MAC address is not known")                                            \
   X(kTableFull, "the connection table has no free slot")                                                \
+  X(kClientLimit, "its client opens connections faster than newConnectionsPerClient allows")            \
   X(kTtlExpired, "the TTL or hop limit has run out, and its sender is not told")                        \
   X(kIcmp, "ICMP or ICMPv6 to one of our addresses that is neither an echo request nor an error")       \
   X(kIcmpUnknown, "an ICMP or ICMPv6 error about no known connection")                                  \
@@ -71,6 +72,7 @@ enum class Drop : uint8_t {
   X(kReopened, "connections opened anew by a SYN on a tuple that was closing")           \
   X(kClosed, "connections freed")                                                        \
   X(kExpired, "connections freed by their idle timeout")                                 \
+  X(kHalfOpenEvicted, "half-open connections closed to make way for newer ones")         \
   X(kSnatPortReusedEarly, "SNAT ports reused within 60 s because no older one was free") \
   X(kMirrorQueued, "changes marked pending for the peer")                                \
   X(kMirrorCoalesced, "changes that joined one already pending")                         \

@@ -25,6 +25,11 @@ SystemError Engine::open(const EngineOptions& options, SharedState* shared) {
     return system_error("memory for a connection table of " + std::to_string(options.connections) + " connections",
                         "lower datapath.connections");
   }
+  const size_t half_open = options.half_open != 0 ? options.half_open : HalfOpen::bound_for(options.connections);
+  if (!runtime_->half_open.reserve(half_open, options.workers))
+    return system_error("memory for " + std::to_string(half_open) + " half-open connections",
+                        "lower datapath.halfOpen");
+  if (!runtime_->client_limits.reserve()) return system_error("memory for limits of clients", "");
   if (!fragments_.reserve()) return system_error("memory for packets in fragments", "");
   ports_.start(options.unit, options.live ? SnatPorts::First::kRandom : SnatPorts::First::kLowest);
   for (size_t worker = 0; worker < options.workers; worker++) {

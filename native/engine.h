@@ -46,6 +46,7 @@ struct EngineOptions {
   std::vector<DeviceOptions> devices;
   size_t workers;
   size_t connections;
+  size_t half_open = 0;  // 0: HalfOpen::bound_for(connections)
   uint8_t unit;
 };
 

@@ -2,6 +2,7 @@
 
 #include "burst.h"
 #include "icmp_error.h"
+#include "seam.h"
 #include "wire/parse_usual.h"
 
 namespace tandem {
@@ -167,8 +168,10 @@ Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival) {
 
 // ---- a known connection
 
-// What the packet changes of its connection; whatever the peer must know is marked.
-void advance(const Burst& burst, const Frame& frame, const Packet& packet, bool from_client, Connection* connection) {
+// What the packet changes of its connection; whatever the peer must know is marked. `follows`: the replies go where it
+// came from.
+[[gnu::always_inline]] inline void advance(const Burst& burst, const Frame& frame, const Packet& packet,
+                                           bool from_client, bool follows, Connection* connection) {
   bool changed = false;
 
   uint32_t before = connection->control.load(relaxed);
@@ -193,11 +196,25 @@ void advance(const Burst& burst, const Frame& frame, const Packet& packet, bool 
 
   const LastHop hop = last_hop_of(frame, packet);
   const bool moved = hop != connection->last_hop.load(relaxed);
-  if (moved & from_client) {
+  if (moved & from_client & follows) {
     connection->last_hop.store(hop, relaxed);
     changed = true;
   }
   if (changed) mark_change(burst.context, *connection);
+}
+
+// Segments that nearly none of a connection are, and that are sent by who has not seen it: of these, a SYN or SYN-ACK
+// goes on, for the end answers it with a challenge ACK (RFC 5961 section 4), and changes nothing here, neither the
+// state nor the idle time nor the last hop; a RST says nothing of where its client is. (A segment that pretends to be
+// data does move the replies, until the client's own next one.)
+bool is_odd(const Packet& packet) {
+  return packet.kind == PacketKind::kTcp && (packet.tcp_flags & (wire::kSyn | wire::kRst)) != 0;
+}
+
+[[gnu::noinline, gnu::cold]] void advance_oddly(const Burst& burst, const Frame& frame, const Packet& packet,
+                                                bool from_client, Connection* connection) {
+  if ((packet.tcp_flags & wire::kSyn) != 0 && !is_half_open(connection->state())) return;
+  advance(burst, frame, packet, from_client, (packet.tcp_flags & wire::kRst) == 0, connection);
 }
 
 }  // namespace
@@ -229,10 +246,12 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
   if (packet.ttl <= 1) [[unlikely]]
     return refuse(burst, frame, packet, connection.group, Refusal::time_exceeded());
 
-  if (is_opening_syn(packet) && from_client && may_reopen(connection.state())) {
+  const bool odd = is_odd(packet);
+  if (odd && is_opening_syn(packet) && from_client && may_reopen(connection.state())) {
     if (burst.roles[connection.group] == Role::kHandingOver) return drop(burst, Drop::kHandingOver);
     const uint16_t incarnation = static_cast<uint16_t>(connection.incarnation.load(relaxed) + 1);
     disconnect(burst.context, connection);
+    seam();
     return handle_unknown(burst, frame, arrival, incarnation);
   }
 
@@ -245,7 +264,11 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
       return refuse(burst, frame, packet, connection.group, Refusal::too_big(mtu));
   }
 
-  advance(burst, frame, packet, from_client, &connection);
+  if (odd) [[unlikely]] {
+    advance_oddly(burst, frame, packet, from_client, &connection);
+  } else {
+    advance(burst, frame, packet, from_client, true, &connection);
+  }
   count_traffic(burst, connection, from_client, frame.bytes);
   rewrite_packet(frame, packet, ends_for(*burst.context.table, connection, from_client));
   rewrite_link(frame, packet, to, source_mac(burst, connection.group, packet.family, device_of(to)));

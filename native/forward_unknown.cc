@@ -33,10 +33,22 @@ Verdict handle_echo(Burst& burst, Frame& frame, const Packet& packet, const Owne
   return answered(burst, frame, Count::kEchoReplies);
 }
 
+// A client is an address, or an IPv6 /64; see client_limits.h.
+bool is_within_limit(const Burst& burst, const Arrival& arrival, const VirtualServer& server) {
+  FlowKey client{};
+  const uint64_t mask = arrival.packet.family == 4 ? 0xffffffff : ~uint64_t{0};
+  client.words[0] = arrival.flow.words[0] & mask;
+  client.words[4] = server.id;
+  const ForwardContext& context = burst.context;
+  return context.runtime->client_limits.take(context.table->hash(client), server.new_per_client, context.now);
+}
+
 Verdict open_and_forward(Burst& burst, Frame& frame, const Arrival& arrival, const Opening& opening) {
   if (!tags_are_repeatable(frame, arrival.packet)) return drop(burst, Drop::kVlanTags);
   if (arrival.packet.ttl <= 1)
     return refuse(burst, frame, arrival.packet, opening.server->group, Refusal::time_exceeded());
+  if (opening.server->new_per_client.interval != 0 && !is_within_limit(burst, arrival, *opening.server))
+    return drop(burst, Drop::kClientLimit);
   Drop why;
   Found found = {connect_client(burst.context, frame, arrival.packet, opening, &why), Direction::kFromClient};
   if (found.connection == nullptr) {

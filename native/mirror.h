@@ -54,12 +54,12 @@ class MirrorSource {
   enum class Marked : uint8_t { kNo, kQueued, kCoalesced, kDeferred };
   Marked mark(size_t worker, Connection& connection);
   // Closes a connection in the table and marks the close in the same step. `closed` is false if another
-  // thread closed it first. Called by close_connection() only.
+  // thread closed it first, or it is not what `only` says. Called by close_connection() only.
   struct Closing {
     bool closed;
     Marked marked;
   };
-  Closing close(size_t worker, Connection& connection);
+  Closing close(size_t worker, Connection& connection, CloseIf only = CloseIf::kOpen);
   // True once after changes were queued while the JavaScript thread waited for them (armed).
   bool take_wakeup();
 

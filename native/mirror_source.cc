@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "mirror.h"
+#include "seam.h"
 
 namespace tandem {
 namespace {
@@ -173,12 +174,12 @@ MirrorSource::Marked MirrorSource::mark(size_t worker, Connection& connection) {
   return (control & Control::kPendingMask) ? Marked::kCoalesced : impl_->queue(worker, connection);
 }
 
-MirrorSource::Closing MirrorSource::close(size_t worker, Connection& connection) {
+MirrorSource::Closing MirrorSource::close(size_t worker, Connection& connection, CloseIf only) {
   ConnTable& table = *impl_->table;
   if (!impl_->runtime->mirror_wanted.load(relaxed) || !impl_->active_here(connection)) {
-    return {table.close(worker, connection), Marked::kNo};
+    return {table.close(worker, connection, only), Marked::kNo};
   }
-  switch (table.close_untold(worker, connection)) {
+  switch (table.close_untold(worker, connection, only)) {
     case ConnTable::CloseStatus::kAlready:
       return {false, Marked::kNo};
     case ConnTable::CloseStatus::kClosed:
@@ -193,6 +194,7 @@ MirrorSource::Closing MirrorSource::close(size_t worker, Connection& connection)
 
 // The connection is marked kPendingQueued by this thread, and in no ring.
 MirrorSource::Marked MirrorSource::Impl::queue(size_t worker, Connection& connection) {
+  seam();
   PendingRing& ring = *rings[worker];
   uint32_t* place = ring.reserve();
   if (place == nullptr) {
@@ -283,6 +285,7 @@ void MirrorSource::Impl::take_pending(Participant who, Connection& connection, O
     taken = (control & ~Control::kPendingMask) | (tell ? Control::kAnnounced : 0);
   } while (!connection.control.compare_exchange_weak(control, taken, acq_rel, acquire));
 
+  seam();
   const bool dead = control & Control::kDead;
   if (tell) encode(connection, dead ? wire::MirrorKind::kClose : wire::MirrorKind::kState, control, out);
   if (dead) table->recycle(who, connection);

@@ -66,6 +66,7 @@ struct VirtualServer {
   uint16_t port;     // host byte order
   uint16_t pool;     // index in Policy::pools
   Unknown unknown;
+  ClientRate new_per_client;  // connections that one client may open
   bool snat;
   std::vector<SnatAddress> snat_addresses;
   // Derived by seal(): for each member of the pool, in its order, the SNAT addresses that are answered on

@@ -13,7 +13,9 @@
 #include <cstdint>
 #include <memory>
 
+#include "client_limits.h"
 #include "clock.h"
+#include "half_open.h"
 #include "icmp_pace.h"
 #include "limits.h"
 #include "tcp_state.h"
@@ -70,6 +72,8 @@ struct Runtime {
   // What every packet is compared with: a frame of so many octets is too long for no device, and few are longer.
   std::atomic<uint32_t> fits_everywhere{kMtuNone};
   std::array<IcmpPace, kWorkersMax> icmp_paces;  // that worker
+  HalfOpen half_open;                            // each worker its own part
+  ClientLimits client_limits;                    // any worker
   // A peer is there to be told: without one no change is marked, and the bulk covers it later.
   std::atomic<bool> mirror_wanted{false};
 

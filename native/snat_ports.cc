@@ -20,6 +20,8 @@ constexpr uint32_t kPorts = (65536 - kFirstPort) / 2;  // of one unit
 // Steps through all of a half's ports: prime to kPorts = 2^9 * 3^2 * 7.
 constexpr uint32_t kStride = 12'289;
 constexpr Deciseconds kTimeWait = 600;
+// Ports that next_in_use() looks at, at most.
+constexpr uint32_t kLooksMax = 64;
 
 // The ports of one (SNAT address, endpoint). Lies in zeroed memory of its own, of which only what is used is
 // ever touched. Ports are counted 0..kPorts-1 within the unit's half.
@@ -27,15 +29,30 @@ struct Queue {
   SpinLock lock;
   uint32_t start;         // the first port given
   uint32_t never_given;   // how many ports were not given yet
+  uint32_t looked_at;     // of next_in_use(): how many of a lap
   uint32_t first, count;  // of the ring of freed ports
+  uint32_t first_unrested, count_unrested;
   uint64_t in_use[(kPorts + 63) / 64];
   uint16_t freed[kPorts];
   Deciseconds freed_at[kPorts];
+  uint16_t unrested[kPorts];  // the ring of those that need no rest
 };
-static_assert(sizeof(Queue) <= 200 * 1024);
+static_assert(sizeof(Queue) <= 264 * 1024);
 
 bool is_used(const Queue& queue, uint32_t index) { return queue.in_use[index / 64] >> index % 64 & 1; }
 void flip_used(Queue& queue, uint32_t index) { queue.in_use[index / 64] ^= uint64_t{1} << index % 64; }
+
+// The n-th port that is given for the first time.
+uint32_t nth(const Queue& queue, uint32_t n) {
+  return static_cast<uint32_t>((queue.start + uint64_t{n} * kStride) % kPorts);
+}
+
+uint16_t pop(const uint16_t* ring, uint32_t* first, uint32_t* count) {
+  const uint16_t index = ring[*first];
+  *first = (*first + 1) % kPorts;
+  --*count;
+  return index;
+}
 
 }  // namespace
 
@@ -52,6 +69,8 @@ struct SnatPorts::Impl {
     const Queues* queues = by_address[address].load(std::memory_order_acquire);
     return queues == nullptr ? nullptr : (*queues)[endpoint].load(std::memory_order_acquire);
   }
+
+  uint16_t port_of(uint32_t index) const { return static_cast<uint16_t>(kFirstPort + index * 2 + unit); }
 
   uint32_t unit = 0;
   First first = First::kRandom;
@@ -129,38 +148,57 @@ SnatPorts::Allocation SnatPorts::allocate(uint16_t address, uint16_t endpoint, N
   uint32_t index;
   bool early = false;
   if (queue->never_given > 0) {
-    const uint32_t given = kPorts - queue->never_given--;
-    index = static_cast<uint32_t>((queue->start + uint64_t{given} * kStride) % kPorts);
-  } else if (queue->count > 0) {
-    // The oldest of all: if even this one is too young, no older one is left.
-    index = queue->freed[queue->first];
-    early = to_deciseconds(now) - queue->freed_at[queue->first] < kTimeWait;
-    queue->first = (queue->first + 1) % kPorts;
-    --queue->count;
+    index = nth(*queue, kPorts - queue->never_given--);
   } else {
-    return {0, false};
+    // The oldest of all: if even this one is too young, no older one is left.
+    const bool rested = queue->count > 0 && to_deciseconds(now) - queue->freed_at[queue->first] >= kTimeWait;
+    if (!rested && queue->count_unrested > 0) {
+      index = pop(queue->unrested, &queue->first_unrested, &queue->count_unrested);
+    } else if (queue->count > 0) {
+      early = !rested;
+      index = pop(queue->freed, &queue->first, &queue->count);
+    } else {
+      return {0, false};
+    }
   }
   flip_used(*queue, index);
-  return {static_cast<uint16_t>(kFirstPort + index * 2 + impl_->unit), early};
+  return {impl_->port_of(index), early};
 }
 
-void SnatPorts::release(uint16_t address, uint16_t endpoint, uint16_t port, Nanos now) {
+void SnatPorts::release(uint16_t address, uint16_t endpoint, uint16_t port, Nanos now, Rest rest) {
   Queue* queue = impl_->queue(address, endpoint);
   if (queue == nullptr || !ours(port)) return;
   const uint32_t index = (port - kFirstPort) / 2;
   SpinGuard guard(queue->lock);
   if (!is_used(*queue, index)) return;
   flip_used(*queue, index);
+  if (rest == Rest::kNone) {
+    queue->unrested[(queue->first_unrested + queue->count_unrested++) % kPorts] = static_cast<uint16_t>(index);
+    return;
+  }
   const uint32_t last = (queue->first + queue->count++) % kPorts;
   queue->freed[last] = static_cast<uint16_t>(index);
   queue->freed_at[last] = to_deciseconds(now);
+}
+
+uint16_t SnatPorts::next_in_use(uint16_t address, uint16_t endpoint) {
+  Queue* queue = impl_->queue(address, endpoint);
+  if (queue == nullptr) return 0;
+  SpinGuard guard(queue->lock);
+  // Asked for when none is free, so the first one looked at is in use nearly always.
+  for (uint32_t looked = 0; looked < kLooksMax; ++looked) {
+    const uint32_t index = nth(*queue, queue->looked_at);
+    queue->looked_at = (queue->looked_at + 1) % kPorts;
+    if (is_used(*queue, index)) return impl_->port_of(index);
+  }
+  return 0;
 }
 
 size_t SnatPorts::free(uint16_t address, uint16_t endpoint) const {
   Queue* queue = impl_->queue(address, endpoint);
   if (queue == nullptr) return 0;
   SpinGuard guard(queue->lock);
-  return queue->never_given + queue->count;
+  return queue->never_given + queue->count + queue->count_unrested;
 }
 
 bool SnatPorts::ours(uint16_t port) const { return port >= kFirstPort && port % 2 == impl_->unit; }

@@ -3,9 +3,10 @@
 //
 // The units of a pair allocate from disjoint halves of 1024..65535 (unit 0 the even ports, unit 1 the
 // odd ones), so a takeover, a partition or a connection that was not mirrored yet never gives a port
-// twice. A freed port goes to the end of its queue: the oldest is reused first. One freed less than
-// 60 s ago (TIME-WAIT at the member, RFC 9293 section 3.6.1) is given only when no older one is left,
-// and that is counted.
+// twice. A freed port goes to the end of its queue: the oldest is reused first. Those of connections that were
+// never established have a queue of their own: no member has them in TIME-WAIT. They are given, oldest first, before
+// those freed less than 60 s ago (TIME-WAIT at the member, RFC 9293 section 3.6.1), which are given only when no
+// other is left, and that is counted. So a flood of half-open connections uses up no rested ports.
 //
 // A port in use by a connection that this half's owner does not know of (mirrored back by the peer
 // after a restart) is found out when the table refuses the flow: the caller then asks for the next.
@@ -22,7 +23,7 @@ class SnatPorts {
  public:
   struct Allocation {
     uint16_t port;  // host byte order; 0: none is free
-    bool early;     // freed less than 60 s ago
+    bool early;     // freed by an established connection less than 60 s ago
   };
 
   SnatPorts() = default;
@@ -46,12 +47,17 @@ class SnatPorts {
   int find_address(uint8_t family, const uint8_t* octets) const;
 
   // Thread-safe; a spin lock per (address, endpoint). `address` is the index of the SNAT address, `endpoint`
-  // the member's id. Memory for a pair (under 200 KiB, touched as ports are used) is made when it is first
+  // the member's id. Memory for a pair (under 264 KiB, touched as ports are used) is made when it is first
   // used, on the JavaScript thread, by prepare(), false: there is none; allocate() of an unprepared pair gives 0.
   bool prepare(uint16_t address, uint16_t endpoint);
   Allocation allocate(uint16_t address, uint16_t endpoint, Nanos now);
+  // Whether a port has to rest before its next use.
+  enum class Rest : uint8_t { kNone, kTimeWait };
   // Only ports of this unit's half are taken back; others are ignored. Twice is once.
-  void release(uint16_t address, uint16_t endpoint, uint16_t port, Nanos now);
+  void release(uint16_t address, uint16_t endpoint, uint16_t port, Nanos now, Rest rest = Rest::kTimeWait);
+  // The ports in use, one with each call, from the one given first on and round again: where every port that is freed
+  // is given at once, that is the order in which they were given. 0: none is found.
+  uint16_t next_in_use(uint16_t address, uint16_t endpoint);
 
   size_t free(uint16_t address, uint16_t endpoint) const;
   bool ours(uint16_t port) const;

@@ -7,6 +7,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "seam.h"
+
 namespace tandem {
 
 class SpinLock {
@@ -16,6 +18,7 @@ class SpinLock {
       // Its holder may have been preempted, perhaps on this very core.
       if (tries >= kTriesBeforeYield) sched_yield();
     }
+    seam();
   }
   void unlock() { word_.store(0, std::memory_order_release); }
 

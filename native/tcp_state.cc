@@ -32,10 +32,10 @@ constexpr TcpState SS = TcpState::kSynSent, SR = TcpState::kSynReceived, ES = Tc
 // clang-format off
 constexpr TcpState kNext[kTcpStates][2][kEvents] = {
     // from     sender        SYN SYN-ACK ACK PSH FIN RST
-    /* SS */ {{/* client */    SS,  SS,   SS, SS, SS, RS},
-              {/* member */    SS,  SR,   SS, SS, SS, RS}},
-    /* SR */ {{/* client */    SR,  SR,   ES, ES, FC, RS},
-              {/* member */    SR,  SR,   SR, SR, FS, RS}},
+    /* SS */ {{/* client */    SS,  SS,   SS, SS, SS, SS},
+              {/* member */    SS,  SR,   SS, SS, SS, SS}},
+    /* SR */ {{/* client */    SR,  SR,   ES, ES, FC, SR},
+              {/* member */    SR,  SR,   SR, SR, FS, SR}},
     /* ES */ {{/* client */    ES,  ES,   ES, ES, FC, RS},
               {/* member */    ES,  ES,   ES, ES, FS, RS}},
     /* FC */ {{/* client */    FC,  FC,   FC, ES, FC, RS},

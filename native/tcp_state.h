@@ -1,8 +1,10 @@
 // TCP as a balancer sees it: enough to choose an idle timeout and to know when a connection is over.
 //
 // A balancer in the middle believes neither side: a FIN or RST shortens the idle timeout and nothing
-// else, and later traffic restores it, so a blind RST (RFC 5961) cuts no connection. The transitions
-// are one table in tcp_state.cc; read RFC 9293 section 3.3.2 first.
+// else, and later traffic restores it, so a blind RST (RFC 5961) cuts no connection. A half-open connection has a
+// short timeout already, so neither does anything to it: only the handshake leads out of it, or whoever sends a SYN,
+// a RST and an ACK would have a connection that counts as established. The transitions are one table in
+// tcp_state.cc; read RFC 9293 section 3.3.2 first.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +23,9 @@ enum class TcpState : uint8_t {
   kReset,        // either has sent a RST; data restores kEstablished
 };
 inline constexpr uint8_t kTcpStates = 7;
+
+// The handshake is not complete; of UDP, nobody has replied.
+constexpr bool is_half_open(TcpState state) { return state <= TcpState::kSynReceived; }
 
 // The state after a segment with these TCP flags (RFC 9293 section 3.1: FIN 1, SYN 2, RST 4, ACK 16).
 TcpState advance_tcp(TcpState state, bool from_client, uint8_t flags);

@@ -22,6 +22,14 @@ export interface IdleTimeoutS {
   readonly udp: number;
 }
 
+/** Connections that one client (an IPv4 address, an IPv6 /64) may open through one virtual server. */
+export interface ClientRate {
+  /** 1..100,000 in the long run. */
+  readonly perS: number;
+  /** At once after a silence; at most an hour's worth. */
+  readonly burst: number;
+}
+
 export interface PolicyMember {
   readonly address: AddressText;
   readonly port: number;
@@ -52,6 +60,8 @@ export interface PolicyVirtualServer {
   readonly snatAddresses: readonly AddressText[];
   readonly mirror: boolean;
   readonly idleTimeoutS: IdleTimeoutS;
+  /** Default: no limit. */
+  readonly newConnectionsPerClient?: ClientRate | undefined;
 }
 
 /** An address that is answered for (ARP, ND, ICMP echo) where its group is active. */
@@ -116,6 +126,8 @@ export interface DatapathOptions {
   readonly workers: number;
   /** Connections the table holds; memory for them is reserved and touched by the constructor. */
   readonly connections: number;
+  /** How many of these may be half-open; default: a quarter. */
+  readonly halfOpen?: number | undefined;
   /** 0 or 1: which half of the SNAT ports is ours. */
   readonly unit: 0 | 1;
   readonly sharedState: SharedStateHandle;

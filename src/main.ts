@@ -168,6 +168,7 @@ function datapathOptions(config: Config, unit: UnitName, sharedState: SharedStat
     devices: unitDevices(config, unit),
     workers: config.datapath.workers,
     connections: config.datapath.connections,
+    halfOpen: config.datapath.halfOpen,
     unit: unit === 'a' ? (0 as const) : (1 as const),
     sharedState,
   };

@@ -62,6 +62,7 @@ export async function replayCapture(native: NativeModule, options: ReplayOptions
     }),
     workers: 1,
     connections: Math.min(config.datapath.connections, CONNECTIONS_MAX),
+    halfOpen: config.datapath.halfOpen,
     unit: unit === 'a' ? 0 : 1,
     sharedState,
   });

@@ -6,6 +6,7 @@
 
 import type {
   AddressText,
+  ClientRate,
   ClosedPolicy,
   DeviceKind,
   IdleTimeoutS,
@@ -95,6 +96,8 @@ export interface VirtualServerConfig {
   readonly unknown: UnknownPolicy;
   readonly closed: ClosedPolicy;
   readonly idleTimeoutS: IdleTimeoutS;
+  /** Not given: no limit. */
+  readonly newConnectionsPerClient?: ClientRate | undefined;
 }
 
 export interface Config {
@@ -108,6 +111,8 @@ export interface Config {
     readonly workers: number;
     /** Connections the table holds; memory is reserved at start. */
     readonly connections: number;
+    /** How many of these may be half-open; not given: a quarter. */
+    readonly halfOpen?: number | undefined;
     /** What frames go through. */
     readonly device: DeviceKind;
     /** What a worker does when nothing arrives. */

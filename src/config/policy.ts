@@ -57,7 +57,7 @@ function policyMember(pool: PoolConfig, member: MemberConfig, inputs: PolicyInpu
 
 function policyVirtualServer(config: Config, server: VirtualServerConfig, inputs: PolicyInputs): PolicyVirtualServer {
   const group = config.trafficGroups.findIndex(({ name }) => name === server.trafficGroup);
-  const { name, address, port, protocol, unknown, idleTimeoutS } = server;
+  const { name, address, port, protocol, unknown, idleTimeoutS, newConnectionsPerClient } = server;
   return {
     name,
     group,
@@ -69,6 +69,7 @@ function policyVirtualServer(config: Config, server: VirtualServerConfig, inputs
     snatAddresses: snatAddresses(server, config.trafficGroups[group]!),
     mirror: (inputs.mirrorOverrides.get(name) ?? server.mirror) === 'async',
     idleTimeoutS,
+    newConnectionsPerClient,
   };
 }
 

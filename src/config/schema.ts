@@ -201,6 +201,25 @@ const idleTimeoutS = z.strictObject({
   udp: seconds(0.1, 86_400).default(30).meta({ description: 'UDP' }),
 });
 
+/** native/client_limits.h says the same. */
+const CLIENT_RATE_MAX = 100_000;
+const CLIENT_BURST_MAX_S = 3600;
+
+const newConnectionsPerClient = z
+  .strictObject({
+    perS: z.int().min(1).max(CLIENT_RATE_MAX).meta({ description: 'In the long run' }),
+    burst: z
+      .int()
+      .min(1)
+      .max(CLIENT_RATE_MAX * CLIENT_BURST_MAX_S)
+      .meta({ description: 'At once after a silence' }),
+  })
+  .refine(({ perS, burst }) => burst <= perS * CLIENT_BURST_MAX_S, {
+    path: ['burst'],
+    message: `more than perS allows in ${CLIENT_BURST_MAX_S} s`,
+    params: { code: 'burst_too_long', hint: 'lower burst or raise perS' },
+  });
+
 const virtualServer = z.strictObject({
   address,
   port,
@@ -229,9 +248,12 @@ const virtualServer = z.strictObject({
     .optional()
     .meta({ description: 'What a port of the address without a virtual server gets; default: drop' }),
   idleTimeoutS: idleTimeoutS.prefault({}),
+  newConnectionsPerClient: newConnectionsPerClient.optional().meta({
+    description: 'Connections that one client (an IPv4 address, an IPv6 /64) may open; default: no limit',
+  }),
 });
 
-const datapath = z.strictObject({
+const datapathShape = z.strictObject({
   workers: z.int().min(1).max(WORKERS_MAX).default(1).meta({ description: 'Threads that move packets' }),
   connections: z
     .int()
@@ -239,6 +261,9 @@ const datapath = z.strictObject({
     .max(100_000_000)
     .default(1_000_000)
     .meta({ description: 'Connections the table holds; memory for them is reserved at start' }),
+  halfOpen: z.int().min(1).optional().meta({
+    description: 'How many of these may be half-open; beyond, the oldest of them makes way; default: a quarter',
+  }),
   device: z
     .enum(['auto', 'xdp', 'packet'])
     .default('auto')
@@ -247,6 +272,12 @@ const datapath = z.strictObject({
     .enum(['poll', 'busy-poll', 'spin'])
     .default('poll')
     .meta({ description: 'When nothing arrives, workers sleep; poll the driver a while, then sleep; or never sleep' }),
+});
+
+const datapath = datapathShape.refine(({ connections, halfOpen = 0 }) => halfOpen <= connections, {
+  path: ['halfOpen'],
+  message: 'more than the table holds',
+  params: { code: 'half_open_over_connections', hint: 'lower it, or raise datapath.connections' },
 });
 
 const mirror = z.strictObject({

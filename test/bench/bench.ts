@@ -11,13 +11,14 @@ import { parseArgs } from 'node:util';
 
 import { repositoryRoot } from '../support/lab/paths.js';
 import { engine } from './engine.js';
+import { flood } from './flood.js';
 import { describeMachine } from './machine.js';
 import { markdown, svg } from './report.js';
 import type { Effort, Section, SectionResult } from './section.js';
 import { summarize } from './summary.js';
 import { wire } from './wire.js';
 
-const sections: readonly Section[] = [engine, wire];
+const sections: readonly Section[] = [engine, flood, wire];
 const roundsMin = 5;
 const directory = join(repositoryRoot, 'out', 'bench');
 

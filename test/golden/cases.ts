@@ -10,6 +10,7 @@
 import { connectionCases } from './cases_connections.js';
 import { errorCases } from './cases_errors.js';
 import { errorCases6 } from './cases_errors_ipv6.js';
+import { floodCases } from './cases_flood.js';
 import { fragmentCases } from './cases_fragments.js';
 import { moreFragmentCases } from './cases_fragments_more.js';
 import { ipCases } from './cases_ip.js';
@@ -30,4 +31,5 @@ export const cases: readonly Case[] = [
   ...moreFragmentCases,
   ...strangerCases,
   ...moreStrangerCases,
+  ...floodCases,
 ];

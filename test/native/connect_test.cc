@@ -51,6 +51,11 @@ TEST(a_port_that_the_peer_uses_is_passed_over_and_the_next_snat_address_taken_wh
   }
   while (unit.ports.allocate(static_cast<uint16_t>(second), 0, unit.now).port != 0) {
   }
+  // Half-open ones would make way.
+  for (size_t slot = 0; slot < unit.table.slots(); ++slot) {
+    if (Connection* connection = unit.table.at(slot))
+      connection->control |= static_cast<uint32_t>(TcpState::kEstablished);
+  }
   CHECK_DROPPED(unit.forward(client_tcp(kSyn), kClientDevice), Drop::kNoSnatPort);
 }
 

@@ -89,15 +89,17 @@ interface NativeLayer {
 
 const base = [
   ...['clock', 'counters', 'frame', 'icmp_pace', 'limits', 'mac_address', 'ring', 'system_error'],
-  ...['reserved_memory', 'spin_lock'],
+  ...['reserved_memory', 'seam', 'spin_lock'],
 ];
 const tables = [
   ...[
     'address_text',
+    'client_limits',
     'conn_table',
     'connection_close',
     'flow_index',
     'fragments',
+    'half_open',
     'id_registry',
     'mirror',
     'mirror_sink',
@@ -125,6 +127,7 @@ const nativeLayers: readonly NativeLayer[] = [
       'answer',
       'burst',
       'connect',
+      'evict',
       'forward',
       'forward_related',
       'forward_unknown',

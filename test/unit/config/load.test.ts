@@ -60,6 +60,14 @@ describe('a valid config', () => {
     expect(config.units.a.mirror).toEqual({ address: '10.9.0.1', port: 3780 });
   });
 
+  test('says how many connections may be half-open, and what one client may open, where it does', () => {
+    const text = changed('mirror: async', 'newConnectionsPerClient: { perS: 100, burst: 200 }');
+    const config = loaded(`${text}datapath: { connections: 4096, halfOpen: 1000 }\n`);
+    expect(config.datapath.halfOpen).toBe(1000);
+    expect(config.virtualServers[0]!.newConnectionsPerClient).toEqual({ perS: 100, burst: 200 });
+    expect(config.virtualServers[1]!.newConnectionsPerClient).toBeUndefined();
+  });
+
   test('has canonical addresses', () => {
     const config = loaded(changed('address: "fd01::100"', 'address: "FD01:0:0:0:0:0:0:100"'));
     expect(config.virtualServers[1]!.address).toBe('fd01::100');

@@ -67,6 +67,16 @@ const rows: readonly (readonly [fault: string, description: unknown, sentence: s
     /virtualServers\[0\].idleTimeoutS: is undefined, not an object/,
   ],
   [
+    "a client's limit of nothing",
+    withServer({ newConnectionsPerClient: { perS: 0, burst: 1 } }),
+    /virtualServers\[0\].newConnectionsPerClient.perS: 0 is out of range \(1 to 100000\)/,
+  ],
+  [
+    'a burst of more than an hour',
+    withServer({ newConnectionsPerClient: { perS: 1, burst: 3601 } }),
+    /virtualServers\[0\].newConnectionsPerClient.burst: 3601 is out of range \(1 to 3600\)/,
+  ],
+  [
     'an unknown scheduler',
     { ...policy, pools: [{ ...pool, scheduler: 'random' }] },
     /pools\[0\].scheduler: "random" is none of round-robin, /,
