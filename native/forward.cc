@@ -1,5 +1,7 @@
 #include "forward.h"
 
+#include <algorithm>
+
 #include "burst.h"
 #include "icmp_error.h"
 #include "wire/parse_usual.h"
@@ -12,11 +14,12 @@ using wire::PacketKind;
 
 constexpr auto relaxed = std::memory_order_relaxed;
 
-// Frames between two steps of the same frame: as many cache misses are in flight as a core has buffers for.
-constexpr size_t kAhead = 16;
+// Frames that take a step together. A prefetch waits for its page to be found, and a core looks for several pages at a
+// time only if the prefetches stand close together: so those of a group follow each other with nothing between. The
+// memory that they ask for comes while other groups are read and handled.
+constexpr size_t kGroup = 16;
 
-void locate_bucket(const Burst& burst, const Frame& frame, Arrival* arrival);
-void locate_slot(const Burst& burst, Arrival* arrival);
+void read(const Burst& burst, const Frame& frame, Arrival* arrival);
 Path classify(const Burst& burst, const Frame& frame, Arrival* arrival);
 Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival);
 
@@ -24,14 +27,26 @@ Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival);
 
 void forward_burst(const ForwardContext& context, Frame* frames, size_t count, Verdict* verdicts) {
   Burst burst(context);
+  const ConnTable& table = *context.table;
   Arrival arrivals[kBurst];
 
-  // Three steps per frame, those of neighbours interleaved: while one is handled, the memory that the next ones
-  // need is on its way. Handled in order, for a packet may depend on the one before it, as data does on its SYN.
-  for (size_t i = 0; i < count + 2 * kAhead; ++i) {
-    if (i < count) locate_bucket(burst, frames[i], &arrivals[i]);
-    if (const size_t at = i - kAhead; at < count) locate_slot(burst, &arrivals[at]);
-    if (const size_t at = i - 2 * kAhead; at < count) verdicts[at] = handle(burst, frames[at], arrivals[at]);
+  // Three steps per group of frames: read it, find out where its connections are, handle it. In order, for a packet
+  // may depend on the one before it, as data does on its SYN.
+  for (size_t first = 0; first < count + 2 * kGroup; first += kGroup) {
+    if (first < count) {
+      const size_t end = std::min(first + kGroup, count);
+      for (size_t i = first; i < end; ++i) read(burst, frames[i], &arrivals[i]);
+      for (size_t i = first; i < end; ++i) table.prefetch_bucket(arrivals[i].hash);
+    }
+    if (const size_t start = first - kGroup; start < count) {
+      const size_t end = std::min(start + kGroup, count);
+      for (size_t i = start; i < end; ++i)
+        arrivals[i].likely = table.prefetch_slot(arrivals[i].hash, arrivals[i].packet.family == 6);
+    }
+    if (const size_t start = first - 2 * kGroup; start < count) {
+      const size_t end = std::min(start + kGroup, count);
+      for (size_t i = start; i < end; ++i) verdicts[i] = handle(burst, frames[i], arrivals[i]);
+    }
   }
 
   context.counters->add(Count::kReceived, count);
@@ -56,17 +71,12 @@ namespace {
 
 // ---- classify
 
-void locate_bucket(const Burst& burst, const Frame& frame, Arrival* arrival) {
+void read(const Burst& burst, const Frame& frame, Arrival* arrival) {
   arrival->path = classify(burst, frame, arrival);
+  arrival->hash = 0;  // somewhere
   if (arrival->path != Path::kConnection) return;
   read_flow(frame, arrival->packet, &arrival->flow);
   arrival->hash = burst.context.table->hash(arrival->flow);
-  burst.context.table->prefetch_bucket(arrival->hash);
-}
-
-void locate_slot(const Burst& burst, Arrival* arrival) {
-  if (arrival->path != Path::kConnection) return;
-  arrival->likely = burst.context.table->prefetch_slot(arrival->hash, arrival->packet.family == 6);
 }
 
 Path classify_multicast(const Packet& packet) {
