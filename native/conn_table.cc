@@ -151,7 +151,6 @@ void ConnTable::Impl::fill(Connection& connection, const NewConnection& fresh, u
   connection.sequence.store(fresh.sequence, relaxed);
   connection.term.store(fresh.term, relaxed);
   connection.incarnation.store(incarnation, relaxed);
-  connection.packets.store(0, relaxed);
 }
 
 OpenStatus ConnTable::open(Participant who, const NewConnection& fresh, Nanos now, Connection** opened) {

@@ -112,7 +112,7 @@ struct alignas(64) Connection {
   std::atomic<uint16_t> term;         // of the group when that record was made
   std::atomic<uint16_t> incarnation;  // raised when a SYN opens a closing tuple anew
   uint32_t link;                      // free list, limbo list
-  std::atomic<uint32_t> packets;      // both directions, wraps
+  uint32_t unused;
 
   TcpState state() const {
     return static_cast<TcpState>(control.load(std::memory_order_relaxed) & Control::kStateMask);

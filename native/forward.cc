@@ -22,6 +22,7 @@ constexpr size_t kGroup = 16;
 void read(const Burst& burst, const Frame& frame, Arrival* arrival);
 Path classify(const Burst& burst, const Frame& frame, Arrival* arrival);
 Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival);
+Verdict handle_known(Burst& burst, Frame& frame, const Arrival& arrival);
 
 }  // namespace
 
@@ -45,7 +46,10 @@ void forward_burst(const ForwardContext& context, Frame* frames, size_t count, V
     }
     if (const size_t start = first - 2 * kGroup; start < count) {
       const size_t end = std::min(start + kGroup, count);
-      for (size_t i = start; i < end; ++i) verdicts[i] = handle(burst, frames[i], arrivals[i]);
+      for (size_t i = start; i < end; ++i) {
+        verdicts[i] = arrivals[i].path == Path::kConnection ? handle_known(burst, frames[i], arrivals[i])
+                                                            : handle(burst, frames[i], arrivals[i]);
+      }
     }
   }
 
@@ -178,7 +182,7 @@ Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival) {
 // ---- a known connection
 
 // What the packet changes of its connection; whatever the peer must know is marked.
-void advance(const Burst& burst, const Frame& frame, const Packet& packet, bool from_client, Connection* connection) {
+[[gnu::always_inline]] inline void advance(const Burst& burst, const Frame& frame, const Packet& packet, bool from_client, Connection* connection) {
   bool changed = false;
 
   uint32_t before = connection->control.load(relaxed);
@@ -199,7 +203,6 @@ void advance(const Burst& burst, const Frame& frame, const Packet& packet, bool 
   }
 
   if (connection->last_seen.load(relaxed) != burst.now) connection->last_seen.store(burst.now, relaxed);
-  connection->packets.store(connection->packets.load(relaxed) + 1, relaxed);
 
   const LastHop hop = last_hop_of(frame, packet);
   const bool moved = hop != connection->last_hop.load(relaxed);
@@ -223,13 +226,9 @@ uint32_t mtu_exceeded(const Burst& burst, const Frame& frame, const Packet& pack
   return packet.transport - packet.network + transport_bytes + frame.segment_bytes > mtu ? mtu : 0;
 }
 
-Verdict handle_connection(Burst& burst, Frame& frame, const Arrival& arrival) {
-  const Found found = burst.context.table->find(arrival.flow, arrival.hash, arrival.likely);
-  if (found.connection != nullptr) return forward_connection(burst, frame, arrival, found);
-  return handle_unknown(burst, frame, arrival, 0);
-}
+namespace {
 
-Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, const Found& found) {
+[[gnu::always_inline]] inline Verdict forward_found(Burst& burst, Frame& frame, const Arrival& arrival, const Found& found) {
   Connection& connection = *found.connection;
   const Packet& packet = arrival.packet;
   const bool from_client = found.direction == Direction::kFromClient;
@@ -261,6 +260,24 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
   rewrite_link(frame, packet, to, source_mac(burst, connection.group, packet.family, device_of(to)));
   burst.forwarded++;
   return Verdict::forward(device_of(to));
+}
+
+// In the loop itself, for nearly every frame comes here.
+[[gnu::always_inline]] inline Verdict handle_known(Burst& burst, Frame& frame, const Arrival& arrival) {
+  const Found found = burst.context.table->find(arrival.flow, arrival.hash, arrival.likely);
+  if (found.connection != nullptr) [[likely]]
+    return forward_found(burst, frame, arrival, found);
+  return handle_unknown(burst, frame, arrival, 0);
+}
+
+}  // namespace
+
+Verdict handle_connection(Burst& burst, Frame& frame, const Arrival& arrival) {
+  return handle_known(burst, frame, arrival);
+}
+
+Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, const Found& found) {
+  return forward_found(burst, frame, arrival, found);
 }
 
 }  // namespace tandem
