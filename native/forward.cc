@@ -181,32 +181,42 @@ Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival) {
 
 // ---- a known connection
 
-// What the packet changes of its connection; whatever the peer must know is marked.
-[[gnu::always_inline]] inline void advance(const Burst& burst, const Frame& frame, const Packet& packet, bool from_client, Connection* connection) {
-  bool changed = false;
+// The connection's control word behind this packet.
+[[gnu::always_inline]] inline uint32_t control_after(const Burst& burst, const Packet& packet, bool from_client,
+                                                     const Connection& connection, uint32_t before) {
+  const auto state = static_cast<TcpState>(before & Control::kStateMask);
+  const TcpState next = packet.kind == PacketKind::kTcp ? advance_tcp(state, from_client, packet.tcp_flags)
+                                                        : advance_udp(state, from_client);
+  const uint32_t ours = burst.roles[connection.group] == Role::kActive ? ~Control::kFromPeer : ~0u;
+  return ((before & ~Control::kStateMask) | static_cast<uint32_t>(next)) & ours;
+}
 
+// True: the state is another one now.
+[[gnu::noinline]] bool change_control(const Burst& burst, const Packet& packet, bool from_client,
+                                      Connection* connection) {
   uint32_t before = connection->control.load(relaxed);
   for (;;) {
-    const auto state = static_cast<TcpState>(before & Control::kStateMask);
-    TcpState next = state;
-    if (packet.kind == PacketKind::kTcp) {
-      next = advance_tcp(state, from_client, packet.tcp_flags);
-    } else if (!from_client) {
-      next = TcpState::kEstablished;
-    }
-    uint32_t after = (before & ~Control::kStateMask) | static_cast<uint32_t>(next);
-    if (burst.roles[connection->group] == Role::kActive) after &= ~Control::kFromPeer;
-    if (after == before) break;
-    if (!connection->control.compare_exchange_weak(before, after, std::memory_order_acq_rel, relaxed)) continue;
-    changed = next != state;
-    break;
+    const uint32_t after = control_after(burst, packet, from_client, *connection, before);
+    if (after == before) return false;
+    if (connection->control.compare_exchange_weak(before, after, std::memory_order_acq_rel, relaxed))
+      return ((before ^ after) & Control::kStateMask) != 0;
   }
+}
+
+// What the packet changes of its connection; whatever the peer must know is marked.
+[[gnu::always_inline]] inline void advance(const Burst& burst, const Frame& frame, const Packet& packet,
+                                           bool from_client, Connection* connection) {
+  bool changed = false;
+  const uint32_t control = connection->control.load(relaxed);
+  if (control_after(burst, packet, from_client, *connection, control) != control) [[unlikely]]
+    changed = change_control(burst, packet, from_client, connection);
 
   if (connection->last_seen.load(relaxed) != burst.now) connection->last_seen.store(burst.now, relaxed);
 
+  // Members do not move: of what they send, nothing is compared.
   const LastHop hop = last_hop_of(frame, packet);
-  const bool moved = hop != connection->last_hop.load(relaxed);
-  if (moved & from_client) {
+  const uint64_t moved = (hop ^ connection->last_hop.load(relaxed)) & -uint64_t{from_client};
+  if (moved != 0) [[unlikely]] {
     connection->last_hop.store(hop, relaxed);
     changed = true;
   }

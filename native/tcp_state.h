@@ -33,6 +33,14 @@ inline TcpState advance_tcp(TcpState state, bool from_client, uint8_t flags) {
   return kTcpTable.next[static_cast<uint8_t>(state)][from_client ? 0 : 1][flags & 31];
 }
 
+// Of UDP: established once a datagram has come from each side. By arithmetic, for nobody can predict who sends next.
+inline TcpState advance_udp(TcpState state, bool from_client) {
+  constexpr auto kOpen = static_cast<uint8_t>(TcpState::kEstablished);
+  const auto before = static_cast<uint8_t>(state);
+  const auto keeps = static_cast<uint8_t>(-static_cast<int>(from_client));
+  return static_cast<TcpState>((before & keeps) | (kOpen & ~keeps));
+}
+
 // Whether a SYN on a tuple in this state opens a new connection in its place. After a RST alone it does not, or a
 // blind RST and SYN would cut a connection: the SYN goes to the same member, which answers it whichever is true.
 constexpr bool may_reopen(TcpState state) { return state == TcpState::kClosing; }
