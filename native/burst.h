@@ -141,9 +141,9 @@ inline bool is_opening_syn(const wire::Packet& packet) {
 
 [[gnu::always_inline]] inline void count_traffic(const Burst& burst, const Connection& connection, bool from_client,
                                                  uint32_t bytes) {
-  Traffic& traffic = (*burst.context.traffic)[connection.virtual_server];
-  Counters::bump(from_client ? traffic.packets_in : traffic.packets_out, 1);
-  Counters::bump(from_client ? traffic.bytes_in : traffic.bytes_out, bytes);
+  Traffic::Way& way = (*burst.context.traffic)[connection.virtual_server].ways[from_client ? 0 : 1];
+  Counters::bump(way.packets, 1);
+  Counters::bump(way.bytes, bytes);
 }
 
 // The MTU of the device that this is too long for; 0: it fits. Tags and padding are no part of a packet that has to

@@ -28,10 +28,10 @@ static_assert(std::endian::native == std::endian::little, "keys are compared as 
 
 namespace {
 
-constexpr size_t kPlacesPerSlot = 4;
+constexpr size_t kFlowsPerBucket = FlowIndex::kPlaces / 2;
 constexpr size_t kWaitingShare = 8;  // dead slots wait in an eighth of the table at most
 
-constexpr size_t kSlotsMax = size_t{1} << 31;
+constexpr size_t kSlotsMax = (size_t{1} << 31) - 1;  // entries number them from 1 in 31 bits
 
 constexpr auto relaxed = std::memory_order_relaxed;
 constexpr auto acquire = std::memory_order_acquire;
@@ -45,17 +45,17 @@ struct ConnTable::Impl : FlowLookup {
     uint32_t next_incarnation = 0;
   };
 
-  Found find(const FlowIndex::Places& at, const FlowKey& flow) const {
-    const uint32_t entry = FlowIndex::find(at, [&](uint32_t candidate) { return is_open(candidate, flow); });
+  Found find(uint64_t hash, const FlowKey& flow) const {
+    const uint32_t entry = index.find(hash, [&](uint32_t candidate) { return is_open(candidate, flow); });
     if (entry == FlowIndex::kNone) return {nullptr, Direction::kFromClient};
-    return {&slots[entry >> 1], static_cast<Direction>(entry & 1)};
+    return {&numbered[entry >> 1], static_cast<Direction>(entry & 1)};
   }
 
   void fill(Connection& connection, const NewConnection& fresh, uint16_t incarnation, Nanos now);
   bool retire_if_done(Participant who, Connection& connection);
 
   uint32_t entry_of(const Connection& connection, Direction direction) const {
-    return static_cast<uint32_t>(slot_of(connection) << 1 | static_cast<size_t>(direction));
+    return static_cast<uint32_t>((slot_of(connection) + 1) << 1 | static_cast<size_t>(direction));
   }
 
   ReservedMemory slot_memory, address_memory;
@@ -72,7 +72,7 @@ ConnTable::~ConnTable() { delete impl_; }
 bool ConnTable::reserve(const Size& size) {
   assert(impl_ == nullptr);
   const size_t slots = (std::max<size_t>(size.connections, 1) + 63) / 64 * 64;
-  if (slots >= kSlotsMax || size.participants < 1 || size.participants > kWorkersMax + 1) {
+  if (slots > kSlotsMax || size.participants < 1 || size.participants > kWorkersMax + 1) {
     errno = EINVAL;
     return false;
   }
@@ -83,12 +83,13 @@ bool ConnTable::reserve(const Size& size) {
   }
   impl->slot_count = slots;
   impl->participants = size.participants;
-  if (!impl->index.reserve(slots * kPlacesPerSlot / FlowIndex::kPlaces) ||
-      !impl->slot_memory.reserve(slots * sizeof(Connection), ReservedMemory::Touch::kNow) ||
+  if (!impl->index.reserve(2 * slots / kFlowsPerBucket + 1) ||
+      !impl->slot_memory.reserve((slots + 1) * sizeof(Connection), ReservedMemory::Touch::kNow) ||
       !impl->address_memory.reserve(slots * sizeof(Ipv6Addresses), ReservedMemory::Touch::kOnUse)) {
     return false;
   }
-  impl->slots = impl->slot_memory.as<Connection>();
+  impl->numbered = impl->slot_memory.as<Connection>();
+  impl->slots = impl->numbered + 1;
   impl->addresses = impl->address_memory.as<Ipv6Addresses>();
   if (!impl->pool.reserve(impl->slots, slots, size.participants)) return false;
   if (getrandom(impl->key, sizeof impl->key, 0) != static_cast<ssize_t>(sizeof impl->key)) return false;
@@ -103,7 +104,7 @@ bool ConnTable::reserve(const Size& size) {
 
 // ---- lookup ----
 
-Found ConnTable::find(const FlowKey& flow, uint64_t hash) const { return impl_->find(impl_->index.places(hash), flow); }
+Found ConnTable::find(const FlowKey& flow, uint64_t hash) const { return impl_->find(hash, flow); }
 
 FlowKey ConnTable::flow(const Connection& connection, Direction direction) const {
   FlowKey key{};
@@ -151,7 +152,6 @@ void ConnTable::Impl::fill(Connection& connection, const NewConnection& fresh, u
   connection.sequence.store(fresh.sequence, relaxed);
   connection.term.store(fresh.term, relaxed);
   connection.incarnation.store(incarnation, relaxed);
-  connection.packets.store(0, relaxed);
 }
 
 OpenStatus ConnTable::open(Participant who, const NewConnection& fresh, Nanos now, Connection** opened) {
@@ -167,31 +167,30 @@ OpenStatus ConnTable::open(Participant who, const NewConnection& fresh, Nanos no
 
   const FlowKey from_client = flow(connection, Direction::kFromClient);
   const FlowKey from_server = flow(connection, Direction::kFromServer);
-  const FlowIndex::Places client_places = table.index.places(hash(from_client));
-  const FlowIndex::Places server_places = table.index.places(hash(from_server));
-  __builtin_prefetch(server_places.primary, 1);
-  __builtin_prefetch(server_places.secondary, 1);
-  __builtin_prefetch(client_places.secondary, 1);
+  const uint64_t client_hash = hash(from_client), server_hash = hash(from_server);
+  __builtin_prefetch(table.index.primary(server_hash), 1);
 
   const OpenStatus status = [&] {
-    FlowIndex::Lock lock(client_places, server_places);
-    if (table.find(client_places, from_client).connection != nullptr) return OpenStatus::kClientFlowTaken;
+    FlowIndex::Lock lock(table.index, client_hash, server_hash);
+    if (table.find(client_hash, from_client).connection != nullptr) return OpenStatus::kClientFlowTaken;
     // The two flows of one connection may not be the same either.
-    if (from_client == from_server || table.find(server_places, from_server).connection != nullptr) {
+    if (from_client == from_server || table.find(server_hash, from_server).connection != nullptr) {
       return OpenStatus::kServerFlowTaken;
     }
-    const FlowIndex::Place client_place = FlowIndex::empty_place(client_places, {nullptr, 0});
+    const FlowIndex::Place client_place = table.index.claim(client_hash);
     if (client_place.bucket == nullptr) return OpenStatus::kFull;
-    const FlowIndex::Place server_place = FlowIndex::empty_place(server_places, client_place);
-    if (server_place.bucket == nullptr) return OpenStatus::kFull;
-
+    const FlowIndex::Place server_place = table.index.claim(server_hash);
+    if (server_place.bucket == nullptr) {
+      table.index.give_up(client_place, client_hash);
+      return OpenStatus::kFull;
+    }
     const uint32_t control = Control::kOccupied | static_cast<uint32_t>(fresh.state) |
                              (fresh.from_peer ? Control::kFromPeer | Control::kAnnounced : 0) |
                              (fresh.no_snat ? Control::kNoSnat : 0);
     connection.control.store(control, release);
-    FlowIndex::fill(client_place, client_places.tag, table.entry_of(connection, Direction::kFromClient));
+    table.index.publish(client_place, client_hash, table.entry_of(connection, Direction::kFromClient));
     seam();
-    FlowIndex::fill(server_place, server_places.tag, table.entry_of(connection, Direction::kFromServer));
+    table.index.publish(server_place, server_hash, table.entry_of(connection, Direction::kFromServer));
     return OpenStatus::kOpened;
   }();
   if (status != OpenStatus::kOpened) {
@@ -250,8 +249,7 @@ ConnTable::CloseStatus ConnTable::close(Participant who, Connection& connection,
   seam();
 
   for (const Direction direction : {Direction::kFromClient, Direction::kFromServer}) {
-    const FlowIndex::Places at = table.index.places(hash(flow(connection, direction)));
-    const bool removed = FlowIndex::remove(at, table.entry_of(connection, direction));
+    const bool removed = table.index.remove(hash(flow(connection, direction)), table.entry_of(connection, direction));
     assert(removed);  // an open connection stands in the index under both flows
     (void)removed;
   }

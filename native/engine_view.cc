@@ -49,10 +49,10 @@ std::vector<ServerView> Engine::servers() const {
     for (const auto& traffic : runtime_->traffic) {
       if (traffic == nullptr) continue;
       const Traffic& seen = (*traffic)[id];
-      view.packets_in += seen.packets_in.load(kRelaxed);
-      view.bytes_in += seen.bytes_in.load(kRelaxed);
-      view.packets_out += seen.packets_out.load(kRelaxed);
-      view.bytes_out += seen.bytes_out.load(kRelaxed);
+      view.packets_in += seen.ways[0].packets.load(kRelaxed);
+      view.bytes_in += seen.ways[0].bytes.load(kRelaxed);
+      view.packets_out += seen.ways[1].packets.load(kRelaxed);
+      view.bytes_out += seen.ways[1].bytes.load(kRelaxed);
     }
     views.push_back(std::move(view));
   }

@@ -1,20 +1,28 @@
 #include "flow_index.h"
 
-#include <algorithm>
-#include <iterator>
+#include <utility>
 
 namespace tandem {
 namespace {
 
-// The emptier bucket is taken only from here on, so that nearly every flow stands in its primary one and a
-// lookup reads one line. In simulation no open failed in 40 million on a table that was kept full.
-constexpr int kCrowded = 5;
+constexpr auto relaxed = std::memory_order_relaxed;
+constexpr auto acq_rel = std::memory_order_acq_rel;
 
-void set_tag(FlowIndex::Bucket& bucket, uint32_t place, uint16_t tag) {
-  std::atomic<uint64_t>& word = bucket.tags[place / 4];
-  const uint32_t shift = place % 4 * 16;
-  const uint64_t others = word.load(std::memory_order_relaxed) & ~(uint64_t{0xffff} << shift);
-  word.store(others | uint64_t{tag} << shift, std::memory_order_release);
+// The place is the caller's alone and its tag is 0, as long as nobody sees one there.
+void set_tag(FlowIndex::Bucket& bucket, uint32_t place, uint32_t tag) {
+  if (place < 8) {
+    bucket.tags.fetch_or(uint64_t{tag} << 8 * place, std::memory_order_release);
+  } else {
+    bucket.more_tags.fetch_or(tag << 8 * (place - 8), std::memory_order_release);
+  }
+}
+
+void clear_tag(FlowIndex::Bucket& bucket, uint32_t place) {
+  if (place < 8) {
+    bucket.tags.fetch_and(~(uint64_t{0xff} << 8 * place), std::memory_order_release);
+  } else {
+    bucket.more_tags.fetch_and(~(0xffu << 8 * (place - 8)), std::memory_order_release);
+  }
 }
 
 }  // namespace
@@ -26,54 +34,75 @@ bool FlowIndex::reserve(size_t buckets) {
   return true;
 }
 
-FlowIndex::Lock::Lock(const Places& one, const Places& other)
-    : buckets_{one.primary, one.secondary, other.primary, other.secondary} {
-  std::sort(std::begin(buckets_), std::end(buckets_));
-  for (size_t i = 0; i < std::size(buckets_); ++i) {
-    if (i == 0 || buckets_[i] != buckets_[i - 1]) buckets_[i]->lock.lock();
-  }
+FlowIndex::Lock::Lock(const FlowIndex& index, uint64_t one, uint64_t other)
+    : first_(index.primary(one)), second_(index.primary(other)) {
+  if (second_ < first_) std::swap(first_, second_);
+  if (second_ == first_) second_ = nullptr;
+  first_->lock.lock();
+  if (second_ != nullptr) second_->lock.lock();
 }
 
 FlowIndex::Lock::~Lock() {
-  for (size_t i = 0; i < std::size(buckets_); ++i) {
-    if (i == 0 || buckets_[i] != buckets_[i - 1]) buckets_[i]->lock.unlock();
-  }
+  if (second_ != nullptr) second_->lock.unlock();
+  first_->lock.unlock();
 }
 
-FlowIndex::Place FlowIndex::empty_place(const Places& at, const Place& taken) {
-  const auto empty = [&taken](const Bucket& bucket) {
-    const uint32_t places = places_with(bucket, 0);
-    return &bucket == taken.bucket ? places & ~(1u << taken.number) : places;
-  };
-  const uint32_t in_primary = empty(*at.primary);
-  const int free_in_primary = std::popcount(in_primary);
-  if (free_in_primary > static_cast<int>(kPlaces) - kCrowded) {
-    return {at.primary, static_cast<uint32_t>(std::countr_zero(in_primary))};
+FlowIndex::Place FlowIndex::claim(uint64_t hash) {
+  uint64_t at = hash;
+  for (uint32_t step = 0; step < kWay; ++step, at = onward(at)) {
+    Bucket& here = *bucket(at);
+    for (uint32_t empty = places_with(here, 0); empty != 0; empty &= empty - 1) {
+      const auto number = static_cast<uint32_t>(std::countr_zero(empty));
+      uint32_t free = kNone;
+      if (here.entries[number].compare_exchange_strong(free, kClaimed, acq_rel, relaxed)) return {&here, number, step};
+    }
+    // Before the flow is published further on, so that who looks for it then goes there.
+    uint16_t passed = here.passed.load(relaxed);
+    while (passed != kPassedMax) {
+      if (here.passed.compare_exchange_weak(passed, static_cast<uint16_t>(passed + 1), acq_rel, relaxed)) break;
+    }
   }
-  const uint32_t in_secondary = empty(*at.secondary);
-  if (std::popcount(in_secondary) > free_in_primary) {
-    return {at.secondary, static_cast<uint32_t>(std::countr_zero(in_secondary))};
-  }
-  if (in_primary == 0) return {nullptr, 0};
-  return {at.primary, static_cast<uint32_t>(std::countr_zero(in_primary))};
+  unpass(hash, kWay);
+  return {nullptr, 0, 0};
 }
 
-void FlowIndex::fill(const Place& place, uint16_t tag, uint32_t entry) {
+void FlowIndex::publish(const Place& place, uint64_t hash, uint32_t entry) {
   place.bucket->entries[place.number].store(entry, std::memory_order_release);
-  set_tag(*place.bucket, place.number, tag);
+  set_tag(*place.bucket, place.number, tag_of(hash));
 }
 
-bool FlowIndex::remove(const Places& at, uint32_t entry) {
-  for (Bucket* bucket : {at.primary, at.secondary}) {
-    SpinGuard guard(bucket->lock);
-    for (uint32_t matches = places_with(*bucket, at.tag); matches != 0; matches &= matches - 1) {
+void FlowIndex::give_up(const Place& place, uint64_t hash) {
+  place.bucket->entries[place.number].store(kNone, std::memory_order_release);
+  unpass(hash, place.passed);
+}
+
+bool FlowIndex::remove(uint64_t hash, uint32_t entry) {
+  const uint32_t tag = tag_of(hash);
+  uint64_t at = hash;
+  for (uint32_t step = 0; step < kWay; ++step, at = onward(at)) {
+    Bucket& here = *bucket(at);
+    for (uint32_t matches = places_with(here, tag); matches != 0; matches &= matches - 1) {
       const auto place = static_cast<uint32_t>(std::countr_zero(matches));
-      if (bucket->entries[place].load(std::memory_order_relaxed) != entry) continue;
-      set_tag(*bucket, place, 0);
+      if (here.entries[place].load(relaxed) != entry) continue;
+      clear_tag(here, place);
+      here.entries[place].store(kNone, std::memory_order_release);
+      unpass(hash, step);
       return true;
     }
   }
   return false;
+}
+
+// One flow less stands behind the first so many buckets of this way.
+void FlowIndex::unpass(uint64_t hash, uint32_t buckets) {
+  for (uint32_t step = 0; step < buckets; ++step, hash = onward(hash)) {
+    std::atomic<uint16_t>& counter = bucket(hash)->passed;
+    uint16_t passed = counter.load(relaxed);
+    // What was not counted any more cannot be counted down: such a bucket stays passed.
+    while (passed != kPassedMax) {
+      if (counter.compare_exchange_weak(passed, static_cast<uint16_t>(passed - 1), acq_rel, relaxed)) break;
+    }
+  }
 }
 
 }  // namespace tandem

@@ -1,5 +1,7 @@
 #include "forward.h"
 
+#include <algorithm>
+
 #include "burst.h"
 #include "icmp_error.h"
 #include "seam.h"
@@ -13,26 +15,43 @@ using wire::PacketKind;
 
 constexpr auto relaxed = std::memory_order_relaxed;
 
-// Frames between two steps of the same frame: as many cache misses are in flight as a core has buffers for.
-constexpr size_t kAhead = 16;
+// Frames that take a step together. A prefetch waits for its page to be found, and a core looks for several pages at a
+// time only if the prefetches stand close together: so those of a group follow each other with nothing between. The
+// memory that they ask for comes while other groups are read and handled.
+constexpr size_t kGroup = 16;
 
-void locate_bucket(const Burst& burst, const Frame& frame, Arrival* arrival);
-void locate_slot(const Burst& burst, Arrival* arrival);
+void read(const Burst& burst, const Frame& frame, Arrival* arrival);
 Path classify(const Burst& burst, const Frame& frame, Arrival* arrival);
 Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival);
+Verdict handle_known(Burst& burst, Frame& frame, const Arrival& arrival);
 
 }  // namespace
 
 void forward_burst(const ForwardContext& context, Frame* frames, size_t count, Verdict* verdicts) {
   Burst burst(context);
+  const ConnTable& table = *context.table;
   Arrival arrivals[kBurst];
 
-  // Three steps per frame, those of neighbours interleaved: while one is handled, the memory that the next ones
-  // need is on its way. Handled in order, for a packet may depend on the one before it, as data does on its SYN.
-  for (size_t i = 0; i < count + 2 * kAhead; ++i) {
-    if (i < count) locate_bucket(burst, frames[i], &arrivals[i]);
-    if (const size_t at = i - kAhead; at < count) locate_slot(burst, &arrivals[at]);
-    if (const size_t at = i - 2 * kAhead; at < count) verdicts[at] = handle(burst, frames[at], arrivals[at]);
+  // Three steps per group of frames: read it, find out where its connections are, handle it. In order, for a packet
+  // may depend on the one before it, as data does on its SYN.
+  for (size_t first = 0; first < count + 2 * kGroup; first += kGroup) {
+    if (first < count) {
+      const size_t end = std::min(first + kGroup, count);
+      for (size_t i = first; i < end; ++i) read(burst, frames[i], &arrivals[i]);
+      for (size_t i = first; i < end; ++i) table.prefetch_bucket(arrivals[i].hash);
+    }
+    if (const size_t start = first - kGroup; start < count) {
+      const size_t end = std::min(start + kGroup, count);
+      for (size_t i = start; i < end; ++i)
+        arrivals[i].likely = table.prefetch_slot(arrivals[i].hash, arrivals[i].packet.family == 6);
+    }
+    if (const size_t start = first - 2 * kGroup; start < count) {
+      const size_t end = std::min(start + kGroup, count);
+      for (size_t i = start; i < end; ++i) {
+        verdicts[i] = arrivals[i].path == Path::kConnection ? handle_known(burst, frames[i], arrivals[i])
+                                                            : handle(burst, frames[i], arrivals[i]);
+      }
+    }
   }
 
   context.counters->add(Count::kReceived, count);
@@ -57,17 +76,12 @@ namespace {
 
 // ---- classify
 
-void locate_bucket(const Burst& burst, const Frame& frame, Arrival* arrival) {
+void read(const Burst& burst, const Frame& frame, Arrival* arrival) {
   arrival->path = classify(burst, frame, arrival);
+  arrival->hash = 0;  // somewhere
   if (arrival->path != Path::kConnection) return;
   read_flow(frame, arrival->packet, &arrival->flow);
   arrival->hash = burst.context.table->hash(arrival->flow);
-  burst.context.table->prefetch_bucket(arrival->hash);
-}
-
-void locate_slot(const Burst& burst, Arrival* arrival) {
-  if (arrival->path != Path::kConnection) return;
-  arrival->likely = burst.context.table->prefetch_slot(arrival->hash, arrival->packet.family == 6);
 }
 
 Path classify_multicast(const Packet& packet) {
@@ -168,35 +182,43 @@ Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival) {
 
 // ---- a known connection
 
-// What the packet changes of its connection; whatever the peer must know is marked. `follows`: the replies go where it
-// came from.
+// The connection's control word behind this packet.
+[[gnu::always_inline]] inline uint32_t control_after(const Burst& burst, const Packet& packet, bool from_client,
+                                                     const Connection& connection, uint32_t before) {
+  const auto state = static_cast<TcpState>(before & Control::kStateMask);
+  const TcpState next = packet.kind == PacketKind::kTcp ? advance_tcp(state, from_client, packet.tcp_flags)
+                                                        : advance_udp(state, from_client);
+  const uint32_t ours = burst.roles[connection.group] == Role::kActive ? ~Control::kFromPeer : ~0u;
+  return ((before & ~Control::kStateMask) | static_cast<uint32_t>(next)) & ours;
+}
+
+// True: the state is another one now.
+[[gnu::noinline]] bool change_control(const Burst& burst, const Packet& packet, bool from_client,
+                                      Connection* connection) {
+  uint32_t before = connection->control.load(relaxed);
+  for (;;) {
+    const uint32_t after = control_after(burst, packet, from_client, *connection, before);
+    if (after == before) return false;
+    if (connection->control.compare_exchange_weak(before, after, std::memory_order_acq_rel, relaxed))
+      return ((before ^ after) & Control::kStateMask) != 0;
+  }
+}
+
+// What the packet changes of its connection; whatever the peer must know is marked. `follows`: a client's replies go
+// where it came from.
 [[gnu::always_inline]] inline void advance(const Burst& burst, const Frame& frame, const Packet& packet,
                                            bool from_client, bool follows, Connection* connection) {
   bool changed = false;
-
-  uint32_t before = connection->control.load(relaxed);
-  for (;;) {
-    const auto state = static_cast<TcpState>(before & Control::kStateMask);
-    TcpState next = state;
-    if (packet.kind == PacketKind::kTcp) {
-      next = advance_tcp(state, from_client, packet.tcp_flags);
-    } else if (!from_client) {
-      next = TcpState::kEstablished;
-    }
-    uint32_t after = (before & ~Control::kStateMask) | static_cast<uint32_t>(next);
-    if (burst.roles[connection->group] == Role::kActive) after &= ~Control::kFromPeer;
-    if (after == before) break;
-    if (!connection->control.compare_exchange_weak(before, after, std::memory_order_acq_rel, relaxed)) continue;
-    changed = next != state;
-    break;
-  }
+  const uint32_t control = connection->control.load(relaxed);
+  if (control_after(burst, packet, from_client, *connection, control) != control) [[unlikely]]
+    changed = change_control(burst, packet, from_client, connection);
 
   if (connection->last_seen.load(relaxed) != burst.now) connection->last_seen.store(burst.now, relaxed);
-  connection->packets.store(connection->packets.load(relaxed) + 1, relaxed);
 
+  // Members do not move: of what they send, nothing is compared.
   const LastHop hop = last_hop_of(frame, packet);
-  const bool moved = hop != connection->last_hop.load(relaxed);
-  if (moved & from_client & follows) {
+  const uint64_t moved = (hop ^ connection->last_hop.load(relaxed)) & -uint64_t{from_client && follows};
+  if (moved != 0) [[unlikely]] {
     connection->last_hop.store(hop, relaxed);
     changed = true;
   }
@@ -230,13 +252,10 @@ uint32_t mtu_exceeded(const Burst& burst, const Frame& frame, const Packet& pack
   return packet.transport - packet.network + transport_bytes + frame.segment_bytes > mtu ? mtu : 0;
 }
 
-Verdict handle_connection(Burst& burst, Frame& frame, const Arrival& arrival) {
-  const Found found = burst.context.table->find(arrival.flow, arrival.hash, arrival.likely);
-  if (found.connection != nullptr) return forward_connection(burst, frame, arrival, found);
-  return handle_unknown(burst, frame, arrival, 0);
-}
+namespace {
 
-Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, const Found& found) {
+[[gnu::always_inline]] inline Verdict forward_found(Burst& burst, Frame& frame, const Arrival& arrival,
+                                                    const Found& found) {
   Connection& connection = *found.connection;
   const Packet& packet = arrival.packet;
   const bool from_client = found.direction == Direction::kFromClient;
@@ -274,6 +293,24 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
   rewrite_link(frame, packet, to, source_mac(burst, connection.group, packet.family, device_of(to)));
   burst.forwarded++;
   return Verdict::forward(device_of(to));
+}
+
+// In the loop itself, for nearly every frame comes here.
+[[gnu::always_inline]] inline Verdict handle_known(Burst& burst, Frame& frame, const Arrival& arrival) {
+  const Found found = burst.context.table->find(arrival.flow, arrival.hash, arrival.likely);
+  if (found.connection != nullptr) [[likely]]
+    return forward_found(burst, frame, arrival, found);
+  return handle_unknown(burst, frame, arrival, 0);
+}
+
+}  // namespace
+
+Verdict handle_connection(Burst& burst, Frame& frame, const Arrival& arrival) {
+  return handle_known(burst, frame, arrival);
+}
+
+Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, const Found& found) {
+  return forward_found(burst, frame, arrival, found);
 }
 
 }  // namespace tandem

@@ -48,8 +48,10 @@ struct VirtualServerState {
 
 // Traffic through one virtual server as one worker saw it. That worker writes.
 struct Traffic {
-  std::atomic<uint64_t> packets_in{0}, bytes_in{0};    // client to member; bytes are frame bytes
-  std::atomic<uint64_t> packets_out{0}, bytes_out{0};  // member to client
+  struct Way {
+    std::atomic<uint64_t> packets{0}, bytes{0};  // of frames
+  };
+  Way ways[2];  // [0] client to member, [1] member to client, as Direction has it: a packet picks one without a branch
 };
 
 struct Runtime {

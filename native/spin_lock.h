@@ -24,9 +24,9 @@ class SpinLock {
 
  private:
   static constexpr uint32_t kTriesBeforeYield = 64;
-  std::atomic<uint32_t> word_{0};
+  std::atomic<uint16_t> word_{0};
 };
-static_assert(sizeof(SpinLock) == 4);
+static_assert(sizeof(SpinLock) == 2);
 
 class SpinGuard {
  public:

@@ -1,7 +1,5 @@
 #include "tcp_state.h"
 
-#include <array>
-
 namespace tandem {
 namespace {
 
@@ -16,12 +14,6 @@ constexpr Event event_of(uint8_t flags) {
   if (flags & kFlagFin) return kFin;
   return flags & kFlagPsh ? kPush : kAck;
 }
-
-constexpr std::array<Event, 32> kEventOfFlags = [] {
-  std::array<Event, 32> events{};
-  for (uint8_t flags = 0; flags < 32; ++flags) events[flags] = event_of(flags);
-  return events;
-}();
 
 constexpr TcpState SS = TcpState::kSynSent, SR = TcpState::kSynReceived, ES = TcpState::kEstablished,
                    FC = TcpState::kFinClient, FS = TcpState::kFinServer, CL = TcpState::kClosing, RS = TcpState::kReset;
@@ -59,9 +51,16 @@ constexpr uint8_t kUdp = 17;
 
 }  // namespace
 
-TcpState advance_tcp(TcpState state, bool from_client, uint8_t flags) {
-  return kNext[static_cast<uint8_t>(state)][from_client ? 0 : 1][kEventOfFlags[flags & 31]];
-}
+constexpr TcpTable kTcpTable = [] {
+  TcpTable table{};
+  for (uint8_t state = 0; state < kTcpStates; ++state) {
+    for (uint8_t flags = 0; flags < 32; ++flags) {
+      for (uint8_t sender = 0; sender < 2; ++sender)
+        table.next[state][sender][flags] = kNext[state][sender][event_of(flags)];
+    }
+  }
+  return table;
+}();
 
 Deciseconds IdleTimeouts::of(uint8_t protocol, TcpState state) const {
   if (protocol == kUdp) return udp;

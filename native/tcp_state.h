@@ -27,8 +27,24 @@ inline constexpr uint8_t kTcpStates = 7;
 // The handshake is not complete; of UDP, nobody has replied.
 constexpr bool is_half_open(TcpState state) { return state <= TcpState::kSynReceived; }
 
+// tcp_state.cc's table, spelt out: [state][0: from the client, 1: from the member][the lower five flags].
+struct TcpTable {
+  TcpState next[kTcpStates][2][32];
+};
+extern const TcpTable kTcpTable;
+
 // The state after a segment with these TCP flags (RFC 9293 section 3.1: FIN 1, SYN 2, RST 4, ACK 16).
-TcpState advance_tcp(TcpState state, bool from_client, uint8_t flags);
+inline TcpState advance_tcp(TcpState state, bool from_client, uint8_t flags) {
+  return kTcpTable.next[static_cast<uint8_t>(state)][from_client ? 0 : 1][flags & 31];
+}
+
+// Of UDP: established once a datagram has come from each side. By arithmetic, for nobody can predict who sends next.
+inline TcpState advance_udp(TcpState state, bool from_client) {
+  constexpr auto kOpen = static_cast<uint8_t>(TcpState::kEstablished);
+  const auto before = static_cast<uint8_t>(state);
+  const auto keeps = static_cast<uint8_t>(-static_cast<int>(from_client));
+  return static_cast<TcpState>((before & keeps) | (kOpen & ~keeps));
+}
 
 // Whether a SYN on a tuple in this state opens a new connection in its place. After a RST alone it does not, or a
 // blind RST and SYN would cut a connection: the SYN goes to the same member, which answers it whichever is true.

@@ -35,16 +35,19 @@ inline bool parse_usual(const uint8_t* frame, size_t bytes, Packet* packet) {
   } else {
     return false;
   }
-  *packet = {};
-  packet->kind = ip.protocol == kTcp ? PacketKind::kTcp : PacketKind::kUdp;
-  packet->family = 4;
-  packet->protocol = ip.protocol;
-  packet->tcp_flags = tcp_flags;
-  packet->ttl = ip.ttl;
-  packet->ethertype = kEtherIpv4;
-  packet->network = network;
-  packet->transport = transport;
-  packet->end = network + total;
+  *packet = {ip.protocol == kTcp ? PacketKind::kTcp : PacketKind::kUdp,
+             Fault::kTruncated,
+             4,
+             ip.protocol,
+             0,
+             tcp_flags,
+             ip.ttl,
+             0,
+             kEtherIpv4,
+             0,
+             network,
+             transport,
+             network + total};
   return true;
 }
 

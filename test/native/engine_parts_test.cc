@@ -120,12 +120,12 @@ TEST(an_id_that_is_given_anew_starts_with_nothing_counted) {
   IdRegistry ids(runtime.get(), &ports);
   for (size_t id = 0; id < kVirtualServersMax; id++) {
     runtime->virtual_servers[id].opened = 5;
-    (*runtime->traffic[0])[id].packets_in = 5;
+    (*runtime->traffic[0])[id].ways[0].packets = 5;
   }
   put_in_force(ids, draft({"www"}));
   const uint16_t www = ids.server("www");
   CHECK_EQ(runtime->virtual_servers[www].opened.load(), 0u);
-  CHECK_EQ((*runtime->traffic[0])[www].packets_in.load(), 0u);
+  CHECK_EQ((*runtime->traffic[0])[www].ways[0].packets.load(), 0u);
 }
 
 TEST(a_draft_that_was_assigned_and_not_put_in_force_leaves_nothing_behind) {
