@@ -40,9 +40,10 @@ export async function standTandem(ground: Ground): Promise<Pair> {
     idleS: 100_000,
   });
   const active = TandemUnit.start(ground, network.unit, 'mirror-a', config, 'a');
-  const standby = TandemUnit.start(ground, network.standby, 'mirror-b', config, 'b');
   await active.isActive();
-  await active.until('in sync', ({ mirror }) => mirror.channel === 'up' && mirror.inSync);
+  const standby = TandemUnit.start(ground, network.standby, 'mirror-b', config, 'b');
+  const inSync = () => active.until('in sync', ({ mirror }) => mirror.channel === 'up' && mirror.inSync);
+  await inSync();
   active.pin(cores.rest, cores.frames);
   standby.pin(cores.rest);
   const ends = await FarEnds.start(ground, network, { mac: virtualMac, address: virtualAddress }, 'none');
@@ -52,6 +53,8 @@ export async function standTandem(ground: Ground): Promise<Pair> {
     ends,
     mirror: async (on) => {
       await active.api.setMirror('bench80', on ? 'async' : 'off');
+      // The standby is told anew what it is to hold.
+      await inSync();
     },
     held: () => standby.connections(),
     stop: async () => {

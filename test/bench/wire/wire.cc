@@ -233,9 +233,7 @@ class Wire {
       after = count(shared_);
       took = now() - start;
     }
-    // What is under way may still arrive.
-    usleep(20'000);
-    const Counted last = count(shared_);
+    const Counted last = come_to_rest();
     const auto rate = [took](uint64_t from, uint64_t to) { return static_cast<double>(to - from) / took; };
     std::printf(
         "{\"generated\":%.0f,\"received\":%.0f,\"established\":%.0f,\"establishedInAll\":%llu,\"openedInAll\":%llu,"
@@ -250,6 +248,19 @@ class Wire {
   }
 
  private:
+  // What is under way arrives, as long as something does.
+  Counted come_to_rest() const {
+    Counted last = count(shared_);
+    for (int tries = 0; tries < 50; ++tries) {
+      usleep(20'000);
+      const Counted next = count(shared_);
+      const bool moved = next.received != last.received || next.established != last.established;
+      last = next;
+      if (!moved) break;
+    }
+    return last;
+  }
+
   void prepare(const Options& options, size_t bytes, bool tcp) {
     const uint32_t address = address_of(options_.text("to-address"));
     for (const bool opens : {false, true}) {
