@@ -34,24 +34,37 @@ export const generatorAddress = `${clientNetwork}.254`;
 export function makeNetwork(ground: Ground, name: string): Network {
   const network = joined(ground, name);
   const { generator, unit, sink } = network;
-  // Holds the generator's program, see wire.cc.
-  ipBatch(generator, ['link add idle type veth peer name idle-peer', 'link set idle up', 'link set idle-peer up']);
   ipBatch(unit, [
     ...members.map((member) => `neigh replace ${member} lladdr ${macs.sink} dev server nud permanent`),
     `neigh replace ${generatorAddress} lladdr ${macs.generator} dev client nud permanent`,
     // Where the generator's clients are.
     `route add default via ${generatorAddress} dev client`,
   ]);
-  // A veth takes redirected frames only while its peer runs NAPI; offloads would leave checksums to nobody.
-  for (const [namespace, device] of [
-    [generator, 'out'],
-    [unit, 'client'],
-    [unit, 'server'],
-    [sink, 'in'],
-  ] as const) {
-    runInside(namespace, 'ethtool', ['-K', device, 'gro', 'on', 'tx', 'off']);
-  }
+  for (const device of ['client', 'server']) takeRedirected(unit, device);
+  prepareFarEnds(generator, sink);
   return network;
+}
+
+/** The generator straight at the sink. There is no unit; nothing is done where it would be. */
+export function makeBareNetwork(ground: Ground, name: string): Network {
+  const [generator, sink] = ['gen', 'sink'].map((part) => ground.namespace(`${name}-${part}`)) as [string, string];
+  ipBatch(null, [`link add out netns ${generator} type veth peer name in netns ${sink}`]);
+  ipBatch(generator, [`link set out address ${macs.generator} up`]);
+  ipBatch(sink, [`link set in address ${macs.sink} up`]);
+  prepareFarEnds(generator, sink);
+  return { generator, unit: generator, sink };
+}
+
+function prepareFarEnds(generator: string, sink: string): void {
+  // Holds the generator's program, see wire.cc.
+  ipBatch(generator, ['link add idle type veth peer name idle-peer', 'link set idle up', 'link set idle-peer up']);
+  takeRedirected(generator, 'out');
+  takeRedirected(sink, 'in');
+}
+
+/** A veth takes redirected frames only while its peer runs NAPI; offloads would leave checksums to nobody. */
+function takeRedirected(namespace: string, device: string): void {
+  runInside(namespace, 'ethtool', ['-K', device, 'gro', 'on', 'tx', 'off']);
 }
 
 /** Where two units talk to each other: `pair`, for adverts and for mirroring. */

@@ -116,7 +116,7 @@ ${members.map((member, index) => `  server s${index} ${member}:${port}`).join('\
   );
   return `global
   nbthread 2
-  maxconn 20000
+  maxconn 4000
 defaults
   mode tcp
   timeout connect 5s
