@@ -25,7 +25,7 @@ import { tcp } from './tcp.js';
 import { wire } from './wire.js';
 
 const sections: readonly Section[] = [engine, wire, latency, mirror, tcp];
-const rounds = { quick: 2, full: 7, fullMin: 5 } as const;
+const rounds = { quick: 1, full: 7, fullMin: 5 } as const;
 const directory = join(repositoryRoot, 'out', 'bench');
 
 interface Command {
@@ -44,6 +44,7 @@ async function main(args: readonly string[]): Promise<void> {
   try {
     const shared = new Shared(ground);
     for (const section of command.sections) {
+      const start = performance.now();
       if (section.forwards !== true) await shared.end();
       const result = section.needsRoot
         ? await section.run(command.effort, shared.place())
@@ -58,6 +59,7 @@ async function main(args: readonly string[]): Promise<void> {
       const table = markdown(result, machine);
       writeFileSync(join(directory, `${section.name}.md`), table);
       (command.json ? process.stderr : process.stdout).write(`${table}\n`);
+      process.stderr.write(`${section.name} took ${((performance.now() - start) / 1000).toFixed(0)} s\n`);
     }
     await shared.end();
   } finally {

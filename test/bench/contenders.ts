@@ -205,8 +205,7 @@ export async function stand(ground: Ground, chosen: Contender): Promise<Standing
 export async function standAll(ground: Ground): Promise<readonly Standing[]> {
   FarEnds.build();
   raiseConntrackLimits(ground);
-  const standing: Standing[] = [];
-  for (const each of contenders) standing.push(await stand(ground, each));
+  const standing = await Promise.all(contenders.map((each) => stand(ground, each)));
   for (const { contender: each, ends, useCores } of standing) {
     useCores(1);
     // Each of them once, and the probes' connections as well.

@@ -121,6 +121,7 @@ function resultOf(samples: ReadonlyMap<string, readonly number[]>): SectionResul
       'one frame in 64 is sent back by the far end; its way is generator, unit, sink, unit, generator',
       'the load is of the most that the same contender carried just before, made in bursts each 100 µs',
       'added: less what one veth and the far ends alone take, in the same round and at the same share of their most',
+      '  nothing is shown as less than 0.26 µs, a step of the histogram',
       'two cores: the unit has one for itself. HAProxy is no part of it: it does not forward packets',
     ],
   };

@@ -71,11 +71,11 @@ async function measurePair(pair: Pair, effort: Effort, samples: Samples): Promis
 
 /** Nothing moves but adverts and keepalives. */
 async function measureIdle(pair: Pair, effort: Effort, samples: Samples): Promise<void> {
-  await pause(effort.quick ? 300 : 2000);
+  await pause(effort.quick ? 200 : 2000);
   const units = { active: pair.network.unit, standby: pair.network.standby };
   const before = Object.values(units).map(processorSeconds);
   const start = performance.now();
-  await pause(effort.quick ? 500 : 4000);
+  await pause(effort.quick ? 300 : 4000);
   const took = (performance.now() - start) / 1000;
   for (const [index, [unit, namespace]] of Object.entries(units).entries()) {
     const share = (processorSeconds(namespace) - (before[index] ?? 0)) / took;

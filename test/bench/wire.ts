@@ -26,7 +26,7 @@ const nameOf = (short: string, cores: Cores, load: string): string =>
 
 async function run(effort: Effort, place: Place): Promise<SectionResult> {
   const standing = await place.standing();
-  const seconds = effort.quick ? 0.08 : 1.5;
+  const seconds = effort.quick ? 0.06 : 1.5;
   const samples = new Map<string, number[]>();
   for (let round = 0; round < effort.rounds; round++) {
     for (const cores of coreNumbers) {
@@ -34,7 +34,7 @@ async function run(effort: Effort, place: Place): Promise<SectionResult> {
       for (const load of loads) {
         // In turn forwards and backwards, so that nobody is always measured behind the same other.
         for (const each of round % 2 === 0 ? standing : standing.toReversed()) {
-          const settle = effort.quick ? 0.03 : 0.2;
+          const settle = effort.quick ? 0.02 : 0.2;
           const rate = await once(each, { ...load, seconds, settle, window: windowOf(cores) });
           const name = nameOf(each.contender.short, cores, load.name);
           samples.set(name, [...(samples.get(name) ?? []), rate / 1e6]);

@@ -233,7 +233,7 @@ struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __type(key, struct flow);
   __type(value, struct translation);
-  __uint(max_entries, 1 << 22);  // a connection has two; half full at a million
+  __uint(max_entries, (1 << 21) + (1 << 15));  // a connection has two; a million of them and the probes
 } flows SEC(".maps");
 
 static __always_inline void apply(struct headers* at, const struct flow* to) {
