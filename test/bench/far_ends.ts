@@ -1,4 +1,4 @@
-/** Generator and sink of one network: the program wire.cc, which lives as long as its network and answers line by line. */
+/** Generator and sink of one network: the program wire.cc, which lives as long as the network and answers in lines. */
 
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';

@@ -159,12 +159,7 @@ function resultOf(samples: Samples): SectionResult {
   const [quiet, , , flood] = shares;
   const higher = (must: number, aim: number): Bound => ({ better: 'higher', must, aim });
   const onOff = (pair: string, share: Share, bound?: Bound) =>
-    quotient(
-      `${pair}, mirror on ÷ off: ${share.name}`,
-      rowName(pair, true, share),
-      rowName(pair, false, share),
-      bound,
-    );
+    quotient(`${pair}, mirror on ÷ off: ${share.name}`, rowName(pair, true, share), rowName(pair, false, share), bound);
   const idle = { better: 'lower', must: 2, aim: 0.5 } as const;
   return {
     section: 'mirror',
@@ -212,7 +207,7 @@ function resultOf(samples: Samples): SectionResult {
       `mirror on: the highest rate at which the standby holds ${100 * heldMin} % of the connections 1 s later`,
       'Mpps counts data packets and SYNs that came through, not the rest of the handshakes',
       'conntrackd: UDP on a link of its own, ESTABLISHED only (filtered by the kernel), buffers of 16 to 256 MiB;',
-      '  it holds connections in its external cache, as by default, and needs a commit at takeover; Tandem’s are in place',
+      '  it holds connections in its external cache, as by default, and needs a commit at takeover; Tandem does not',
     ],
   };
 }

@@ -94,7 +94,7 @@ const namespacesOf = ({ generator, unit, sink, standby }: PairNetwork) => [gener
 class Daemons {
   readonly #ground: Ground;
   readonly #network: PairNetwork;
-  #running: (readonly [ReturnType<Ground['spawn']>, ReturnType<Ground['spawn']>]) | null = null;
+  #running: readonly [ReturnType<Ground['spawn']>, ReturnType<Ground['spawn']>] | null = null;
 
   constructor(ground: Ground, network: PairNetwork) {
     this.#ground = ground;

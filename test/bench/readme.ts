@@ -1,6 +1,6 @@
 /**
- * `scripts/bench readme`: the tables and charts of out/bench/ into README's "How fast", between its markers. Charts go to
- * doc/bench/, for README shows them. What was measured in a hurry is refused: README says what a full run found.
+ * `scripts/bench readme`: the tables and charts of out/bench/ into README's "How fast", between its markers. Charts go
+ * to doc/bench/, for README shows them. What was measured in a hurry is refused: README says what a full run found.
  */
 
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** What scripts/bench measured as a chapter of README: what was promised first, then each section's chart and table. Pure. */
+/** What scripts/bench measured as a chapter of README: what was promised, then each section's charts and table. Pure. */
 
 import type { Machine } from './machine.js';
 import { headOfTable, said, saidMachine, tableRow } from './report.js';
@@ -47,10 +47,10 @@ function promises(sections: readonly Written[]): string[] {
   const rows = sections.flatMap(({ rows: all }) => all.filter(({ bound }) => bound !== undefined));
   const short = rows.filter((row) => said(row) === 'falls short');
   const [first] = sections;
-  const machines = [...new Set(sections.map(({ machine }) => `commit ${machine.commit}, Linux ${machine.kernel}`))];
+  const machines = new Set(sections.map(({ machine }) => `commit ${machine.commit}, Linux ${machine.kernel}`));
   return [
     `Measured by \`scripts/bench\` on ${first?.machine.cpu ?? 'an unknown machine'}, ${first?.machine.cores ?? 0} cores;`,
-    `${machines.join('; ')}. Ratios are made round by round.`,
+    `${[...machines].join('; ')}. Ratios are made round by round.`,
     '',
     ...headOfTable,
     ...rows.map(tableRow),

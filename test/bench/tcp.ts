@@ -136,7 +136,8 @@ function resultOf(samples: Samples): SectionResult {
       `the client is one thread on the first core, the server one on the second, the balancer is free to use both`,
       `handshakes: ${concurrent} at a time; connect, one octet there and one back, RST`,
       'direct: the client straight at a server; as much faster than a balancer as the client is not what is measured',
-      'offloads are as the kernel has them: frames of up to 64 KiB pass nft and Tandem packet whole, XDP makes veth cut them',
+      'offloads are as the kernel has them: frames of up to 64 KiB pass nft and Tandem packet whole; XDP on a veth',
+      '  makes its far end cut them',
       'HAProxy: two threads, splice; nft: 5 SNAT addresses, as Tandem',
     ],
   };
