@@ -1,7 +1,7 @@
 /**
  * What a run of the benchmark has made on this machine, on disk before it is made: namespaces, processes and settings
  * of the host. Everything is put back when the run ends, also by Ctrl-C; a run that was killed leaves the journal
- * behind, and the next one puts back what it lists.
+ * behind, and the next one puts back what it lists. One run at a time on one machine.
  */
 
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
@@ -125,10 +125,10 @@ export class Ground {
   }
 }
 
-const journalPath = join(repositoryRoot, 'out', 'bench', 'ground.json');
+/** One for the machine, whatever checkout it runs from: the settings are the host's, and so are the cores. */
+const journalPath = '/run/tandem-bench.json';
 
 function readJournal(): Journal | null {
-  mkdirSync(join(repositoryRoot, 'out', 'bench'), { recursive: true });
   try {
     return JSON.parse(readFileSync(journalPath, 'utf8')) as Journal;
   } catch (error) {

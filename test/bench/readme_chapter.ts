@@ -1,4 +1,4 @@
-/** What scripts/bench measured as a chapter of README: what was promised, then each section's charts and table. Pure. */
+/** What scripts/bench measured as a chapter of README: what was promised, then each section's charts and rows. Pure. */
 
 import type { Machine } from './machine.js';
 import { headOfTable, said, saidMachine, tableRow } from './report.js';
@@ -49,7 +49,7 @@ function promises(sections: readonly Written[]): string[] {
   const [first] = sections;
   const machines = new Set(sections.map(({ machine }) => `commit ${machine.commit}, Linux ${machine.kernel}`));
   return [
-    `Measured by \`scripts/bench\` on ${first?.machine.cpu ?? 'an unknown machine'}, ${first?.machine.cores ?? 0} cores;`,
+    `Measured by \`scripts/bench\` on ${first?.machine.cpu}, ${first?.machine.cores} cores;`,
     `${[...machines].join('; ')}. Ratios are made round by round.`,
     '',
     ...headOfTable,
