@@ -192,7 +192,7 @@ export async function stand(ground: Ground, chosen: Contender): Promise<Standing
     contender: chosen,
     unit: network.unit,
     ends,
-    useCores: running.useCores,
+    useCores: (cores) => running.useCores(cores),
     stop: async () => {
       await ends.end();
       await running.stop();
@@ -206,13 +206,13 @@ export async function standAll(ground: Ground): Promise<readonly Standing[]> {
   FarEnds.build();
   raiseConntrackLimits(ground);
   const standing = await Promise.all(contenders.map((each) => stand(ground, each)));
-  for (const { contender: each, ends, useCores } of standing) {
-    useCores(1);
+  for (const each of standing) {
+    each.useCores(1);
     // Each of them once, and the probes' connections as well.
     const load = { protocol: 'udp', bytes: 64, connections: million, seconds: 0, window: windowOf(1) } as const;
-    if (!each.stateful) continue;
-    await ends.measure({ ...load, frames: million });
-    await ends.measure({ ...load, frames: 8192, probeEvery: 1 });
+    if (!each.contender.stateful) continue;
+    await each.ends.measure({ ...load, frames: million });
+    await each.ends.measure({ ...load, frames: 8192, probeEvery: 1 });
   }
   return standing;
 }

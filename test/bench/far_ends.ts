@@ -134,7 +134,7 @@ export class FarEnds {
       const why = limit.aborted ? `said nothing for ${answerMs} ms` : 'ended';
       throw new Error(`the generator ${why}; ${readFileSync(this.#logFile, 'utf8')}`);
     }
-    return value as string;
+    return value;
   }
 }
 

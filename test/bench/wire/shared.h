@@ -4,11 +4,11 @@
 #include <linux/types.h>
 
 #define WIRE_CPUS 64
-#define WIRE_HEADERS 54         // Ethernet, IPv4, TCP; of UDP, the headers and twelve octets of payload
-#define WIRE_PICKS (1u << 20)   // draws of the Zipf distribution, gone through in a circle
-#define WIRE_PROBES 4096u       // connections of the probes, and how many may be under way
-#define WIRE_PROBE_TOS 0x04     // how the far end tells a probe
-#define WIRE_BUCKETS 32768u     // of round trips
+#define WIRE_HEADERS 54        // Ethernet, IPv4, TCP; of UDP, the headers and twelve octets of payload
+#define WIRE_PICKS (1u << 20)  // draws of the Zipf distribution, gone through in a circle
+#define WIRE_PROBES 4096u      // connections of the probes, and how many may be under way
+#define WIRE_PROBE_TOS 0x04    // how the far end tells a probe
+#define WIRE_BUCKETS 32768u    // of round trips
 #define WIRE_BUCKET_NS 256u
 
 // TCP sequence numbers of both sides, the same for every connection: conntrack looks at them.
@@ -42,10 +42,10 @@ struct wire_shared {
   __u32 virtual_address, member_address;     // in network byte order
   __u8 member_macs[12], generator_macs[12];  // destination, source: of what leaves by `server`, by `client`
   __u32 members, stopping;
-  __u64 generated, opened;   // by the generator alone; `opened` is never set back
-  __u64 translations;        // made by `hash`
+  __u64 generated, opened;  // by the generator alone; `opened` is never set back
+  __u64 translations;       // made by `hash`
   struct wire_cpu cpus[WIRE_CPUS];
-  __u64 sent[WIRE_PROBES];   // when, CLOCK_MONOTONIC
+  __u64 sent[WIRE_PROBES];  // when, CLOCK_MONOTONIC
   __u32 round_trips[WIRE_BUCKETS];
   __u32 picks[WIRE_PICKS];
 };
