@@ -17,7 +17,7 @@ import { listNamespaces } from '../support/lab/namespaces.js';
 import { repositoryRoot } from '../support/lab/paths.js';
 
 const why = whyNoLab();
-const limitMs = 600_000;
+const limitMs = 1_200_000;
 const conntrackMax = '/proc/sys/net/netfilter/nf_conntrack_max';
 
 interface Printed {
