@@ -4,27 +4,42 @@ import type { Machine } from './machine.js';
 import type { Chart, Row, SectionResult } from './section.js';
 import { judge, summarize } from './summary.js';
 
+export const headOfTable = [
+  '| | median | spread | unit | cores | must | aim | |',
+  '|---|---:|---:|---|---:|---:|---:|---|',
+] as const;
+
 export function markdown(result: SectionResult, machine: Machine): string {
   const lines = [
     `## ${result.title}`,
     '',
-    '| | median | spread | unit | cores | must | aim | |',
-    '|---|---:|---:|---|---:|---:|---:|---|',
+    ...headOfTable,
     ...result.rows.map(tableRow),
     '',
     ...result.notes.map((note) => `* ${note}`),
-    `* ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB, Linux ${machine.kernel},`,
-    `  commit ${machine.commit}, load before the run ${machine.load.toFixed(1)},`,
-    `  stolen by the hypervisor since boot ${percent(machine.stolen)}`,
+    ...saidMachine(machine),
   ];
   return `${lines.join('\n')}\n`;
 }
 
-function tableRow(row: Row): string {
+export function saidMachine(machine: Machine): string[] {
+  return [
+    `* ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB, Linux ${machine.kernel},`,
+    `  commit ${machine.commit}, load before the run ${machine.load.toFixed(1)},`,
+    `  stolen by the hypervisor since boot ${percent(machine.stolen)}`,
+  ];
+}
+
+/** Whether what was promised is reached; empty where nothing was. */
+export function said({ samples, bound }: Pick<Row, 'samples' | 'bound'>): string {
+  if (bound === undefined) return '';
+  return { short: 'falls short', must: 'met', aim: 'aim met' }[judge(summarize(samples).median, bound)];
+}
+
+export function tableRow(row: Row): string {
   const { median, least, most } = summarize(row.samples);
   const bound = row.bound;
   const sign = bound?.better === 'lower' ? '≤' : '≥';
-  const said = bound === undefined ? '' : { short: 'falls short', must: 'met', aim: 'aim met' }[judge(median, bound)];
   const cells = [
     row.name,
     figure(median),
@@ -33,7 +48,7 @@ function tableRow(row: Row): string {
     String(row.cores),
     bound === undefined ? '' : `${sign} ${bound.must}`,
     bound === undefined ? '' : `${sign} ${bound.aim}`,
-    said,
+    said(row),
   ];
   return `| ${cells.join(' | ')} |`;
 }

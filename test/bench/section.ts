@@ -1,4 +1,7 @@
-/** What a section of the benchmark is and what it hands back. */
+/** What a section of the benchmark is, what it is given and what it hands back. */
+
+import type { Standing } from './contenders.js';
+import type { Ground } from './ground.js';
 
 /** What one row of a table stands for. A ratio's samples are made round by round, never of two medians. */
 export interface Row {
@@ -40,8 +43,21 @@ export interface Effort {
   readonly rounds: number;
 }
 
-export interface Section {
-  readonly name: string;
-  readonly needsRoot: boolean;
-  run(effort: Effort): Promise<SectionResult>;
+/** Where sections that need root do their work. */
+export interface Place {
+  readonly ground: Ground;
+  /** The contenders with their networks, made when first asked for and shared by the sections that forward frames. */
+  standing(): Promise<readonly Standing[]>;
 }
+
+interface Common {
+  readonly name: string;
+  /** Whether it uses what Place.standing() gives; others run without it beside them. */
+  readonly forwards?: boolean;
+}
+
+export type Section = Common &
+  (
+    | { readonly needsRoot: false; run(effort: Effort): Promise<SectionResult> }
+    | { readonly needsRoot: true; run(effort: Effort, place: Place): Promise<SectionResult> }
+  );

@@ -6,6 +6,7 @@
 import { expect, test } from 'vitest';
 
 import { stolenShare } from '../bench/machine.js';
+import { chapter, markers, withChapter } from '../bench/readme_chapter.js';
 import { figure, markdown, svg } from '../bench/report.js';
 import type { SectionResult } from '../bench/section.js';
 import { judge, ratios, summarize } from '../bench/summary.js';
@@ -55,4 +56,33 @@ test('a table says machine and commit, and what falls short; a chart has a bar p
   const drawn = svg({ name: 'x', title: 'X', unit: 'ns', rows: ['a < b', 'c'] }, result.rows);
   expect(drawn.match(/<rect x=/g)).toHaveLength(2);
   expect(drawn).toContain('a &lt; b');
+});
+
+test("README's chapter says machine and commit, what falls short, and replaces the one before", () => {
+  const machine = { cpu: 'X', cores: 2, memoryGib: 4, kernel: '6.1', commit: 'abc', load: 0.5, stolen: 0 };
+  const bound = { better: 'higher', must: 2, aim: 3 } as const;
+  const row = (name: string, ...samples: number[]) => ({ name, unit: 'ratio', cores: 2, samples, bound });
+  const text = chapter(
+    [
+      {
+        section: 'some',
+        title: 'Some',
+        rows: [row('quick', 4, 5), row('slow', 1), { name: 'free', unit: 'ns', cores: 1, samples: [7] }],
+        charts: [{ name: 'x', title: 'X', unit: 'ns', rows: ['free'] }],
+        notes: ['how'],
+        machine,
+        quick: false,
+        rounds: 5,
+      },
+    ],
+    'doc',
+  );
+  expect(text).toContain('on X, 2 cores;\ncommit abc, Linux 6.1.');
+  expect(text).toContain('**Falls short:** slow.');
+  expect(text).toContain('![X](doc/some-x.svg)');
+  expect(text.match(/\| free \|/g)).toHaveLength(1);
+  expect(text.match(/\| slow \|/g)).toHaveLength(2);
+  const readme = `before\n${markers.begin}\nold\n${markers.end}\nafter\n`;
+  expect(withChapter(readme, text)).toBe(`before\n${markers.begin}\n${text}${markers.end}\nafter\n`);
+  expect(() => withChapter('nothing', text)).toThrow('README lacks');
 });

@@ -1,55 +1,28 @@
-// One measurement over veth: generator -> unit -> sink, for some seconds. Prints one JSON object.
+// Both far ends of one unit, over veth: generator -> unit -> sink, and back. Lives as long as the unit is measured.
 //
-//   wire OBJECT KEY=VALUE...    keys: see Options; namespaces and devices are made by the caller
+//   wire OBJECT KEY=VALUE...    namespaces, MAC and IP addresses; see set_up()
+//
+// Each line on standard input is one measurement, KEY=VALUE words again (see measure()); each answer one JSON object.
+// Ends with its input.
 //
 // The generator is BPF_PROG_TEST_RUN with live frames: it redirects frames it writes itself into its veth, so it costs
-// far less than what it feeds. It runs on the first core, and so does whatever the kernel does with the frames.
-#include <arpa/inet.h>
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-#include <fcntl.h>
-#include <net/if.h>
-#include <sched.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <unistd.h>
+// far less than what it feeds. With `window` frames under way it waits, so that a unit on the same core is not robbed
+// of it by frames that nobody will take; what does not come through for 2 ms is written off. With `rate` it makes so
+// many frames per second, a share of them each 100 us. After `frames` of them it stops.
+#include <sys/prctl.h>
 
-#include <cerrno>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
+#include <algorithm>
+#include <cmath>
 #include <ctime>
-#include <map>
-#include <memory>
-#include <string>
+#include <iostream>
 #include <thread>
 #include <vector>
 
-#include "shared.h"
+#include "attached.h"
+#include "template.h"
 
+namespace wire {
 namespace {
-
-using Options = std::map<std::string, std::string>;
-
-[[noreturn]] void fail(const std::string& what) {
-  std::fprintf(stderr, "wire: %s: %s\n", what.c_str(), std::strerror(errno));
-  std::exit(1);
-}
-
-const std::string& option(const Options& options, const std::string& name) {
-  const auto at = options.find(name);
-  if (at == options.end()) {
-    errno = EINVAL;
-    fail("needs " + name + "=");
-  }
-  return at->second;
-}
-
-void enter(const std::string& name) {
-  const int descriptor = open(("/run/netns/" + name).c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0 || setns(descriptor, CLONE_NEWNET) != 0) fail("namespace " + name);
-  close(descriptor);
-}
 
 void pin(int core) {
   cpu_set_t set;
@@ -64,188 +37,269 @@ double now() {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
-uint32_t sum16(const uint8_t* octets, size_t count) {
-  uint32_t sum = 0;
-  for (size_t i = 0; i + 1 < count; i += 2) {
-    uint16_t word;
-    std::memcpy(&word, octets + i, 2);
-    sum += word;
+void wait_until(double time) {
+  for (double left = time - now(); left > 0; left = time - now()) {
+    usleep(static_cast<useconds_t>(std::min(left, 0.05) * 1e6) + 1);
   }
-  return sum;
 }
-
-void put16(uint8_t* to, size_t value) {
-  to[0] = static_cast<uint8_t>(value >> 8);
-  to[1] = static_cast<uint8_t>(value);
-}
-
-void put_mac(uint8_t* to, const std::string& text) {
-  unsigned octets[6] = {};
-  std::sscanf(text.c_str(), "%x:%x:%x:%x:%x:%x", octets, octets + 1, octets + 2, octets + 3, octets + 4, octets + 5);
-  for (size_t i = 0; i < 6; ++i) to[i] = static_cast<uint8_t>(octets[i]);
-}
-
-// UDP over IPv4, payload all zeros.
-void describe_frame(const Options& options, size_t bytes, wire_shared* shared) {
-  uint8_t* frame = shared->headers;
-  put_mac(frame, option(options, "to"));
-  put_mac(frame + 6, option(options, "from"));
-  put16(frame + 12, 0x0800);
-  uint8_t* ip = frame + 14;
-  ip[0] = 0x45;
-  put16(ip + 2, bytes - 14);
-  put16(ip + 6, 0x4000);
-  ip[8] = 64;
-  ip[9] = 17;
-  if (inet_pton(AF_INET, option(options, "address").c_str(), ip + 16) != 1) fail("address=");
-  uint8_t* udp = ip + 20;
-  put16(udp + 2, 80);
-  put16(udp + 4, bytes - 34);
-  shared->network_sum = sum16(ip, 20);
-  shared->transport_sum = sum16(ip + 12, 8) + sum16(udp, 8) + htons(17) + htons(static_cast<uint16_t>(bytes - 34));
-}
-
-struct Loaded {
-  bpf_object* object;
-  wire_shared* shared;
-
-  int program(const char* name) const {
-    const bpf_program* found = bpf_object__find_program_by_name(object, name);
-    if (found == nullptr) fail(std::string("program ") + name);
-    return bpf_program__fd(found);
-  }
-};
-
-Loaded load(const char* path) {
-  rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
-  setrlimit(RLIMIT_MEMLOCK, &unlimited);
-  bpf_object* object = bpf_object__open_file(path, nullptr);
-  if (object == nullptr || bpf_object__load(object) != 0) fail(path);
-  bpf_map* map;
-  bpf_object__for_each_map(map, object) {
-    if (bpf_map__value_size(map) < sizeof(wire_shared)) continue;
-    void* memory = mmap(nullptr, bpf_map__value_size(map), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
-    if (memory != MAP_FAILED) return {object, static_cast<wire_shared*>(memory)};
-  }
-  fail("the programs' memory was not found");
-}
-
-// Native XDP on a device while the object lives.
-class Attached {
- public:
-  Attached(const std::string& name_space, const std::string& device, int program)
-      : name_space_(name_space), index_(index_of(name_space, device)) {
-    if (bpf_xdp_attach(index_, program, 4 /* XDP_FLAGS_DRV_MODE */, nullptr) != 0) fail("XDP on " + device);
-  }
-  Attached(const Attached&) = delete;
-  Attached& operator=(const Attached&) = delete;
-  ~Attached() {
-    enter(name_space_);
-    bpf_xdp_detach(index_, 4, nullptr);
-  }
-
-  static int index_of(const std::string& name_space, const std::string& device) {
-    enter(name_space);
-    const int index = static_cast<int>(if_nametoindex(device.c_str()));
-    if (index == 0) fail("device " + device);
-    return index;
-  }
-
- private:
-  std::string name_space_;
-  int index_;
-};
 
 struct Counted {
-  uint64_t generated = 0, received = 0;
+  uint64_t generated = 0, opened = 0, received = 0, established = 0, probes = 0;
 };
 
 Counted count(const wire_shared& shared) {
   Counted sum;
+  sum.generated = __atomic_load_n(&shared.generated, __ATOMIC_RELAXED);
+  sum.opened = __atomic_load_n(&shared.opened, __ATOMIC_RELAXED);
   for (const wire_cpu& cpu : shared.cpus) {
-    sum.generated += __atomic_load_n(&cpu.generated, __ATOMIC_RELAXED);
     sum.received += __atomic_load_n(&cpu.received, __ATOMIC_RELAXED);
+    sum.established += __atomic_load_n(&cpu.established, __ATOMIC_RELAXED);
+    sum.probes += __atomic_load_n(&cpu.probes, __ATOMIC_RELAXED);
   }
   return sum;
 }
 
-void generate(const Options& options, int program, size_t bytes, wire_shared* shared) {
-  enter(option(options, "generator"));
-  pin(0);
-  std::vector<uint8_t> frame(bytes);
-  std::memcpy(frame.data(), shared->headers, WIRE_HEADERS);
-  // xdp_md as the kernel reads it: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-  uint32_t context[6] = {0, static_cast<uint32_t>(bytes), 0, 0, 0, 0};
-  LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame.data(), .data_size_in = static_cast<uint32_t>(bytes),
-              .ctx_in = context, .ctx_size_in = sizeof context, .repeat = 1 << 16, .flags = BPF_F_TEST_XDP_LIVE_FRAMES,
-              .batch_size = 64);
-  while (__atomic_load_n(&shared->stopping, __ATOMIC_RELAXED) == 0) {
-    if (bpf_prog_test_run_opts(program, &run) != 0 && errno != EINTR && errno != EAGAIN) fail("generator");
+// Ranks are drawn by Zipf's law with exponent 1 from a million: P(rank) ~ 1 / rank. A rank is scattered by the same odd
+// factor as uniform connections are.
+void draw_picks(wire_shared* shared) {
+  std::vector<double> below(WIRE_PICKS);
+  double sum = 0;
+  for (size_t rank = 0; rank < WIRE_PICKS; ++rank) below[rank] = sum += 1.0 / static_cast<double>(rank + 1);
+  uint64_t state = 0x9e3779b97f4a7c15;
+  for (size_t i = 0; i < WIRE_PICKS; ++i) {
+    state ^= state >> 12;
+    state ^= state << 25;
+    state ^= state >> 27;
+    const double drawn = static_cast<double>((state * 0x2545f4914f6cdd1d) >> 11) * 0x1p-53 * sum;
+    const auto rank = std::lower_bound(below.begin(), below.end(), drawn) - below.begin();
+    shared->picks[i] = static_cast<uint32_t>(rank) * 0x9e3779b1u;
   }
 }
 
-void wait_until(double time) {
-  while (now() < time) usleep(1000);
-}
-
-void run(const char* object, const Options& options) {
-  const Loaded loaded = load(object);
-  wire_shared& shared = *loaded.shared;
-  const size_t bytes = std::stoul(option(options, "bytes")) - 4;  // without the check sequence
-  const double seconds = std::stod(option(options, "seconds"));
-  const uint64_t warm = std::stoull(option(options, "warm"));  // frames before the clock starts
-  shared.connection_mask = static_cast<uint32_t>(std::stoul(option(options, "connections")) - 1);
-  describe_frame(options, bytes, &shared);
-
-  const std::string generator = option(options, "generator"), unit = option(options, "unit"),
-                    sink = option(options, "sink");
-  shared.generator_ifindex = static_cast<uint32_t>(Attached::index_of(generator, "out"));
-  // Attached somewhere, or each test run waits for the dispatcher to be made anew.
-  const Attached dispatched(generator, "idle", loaded.program("generate"));
-  const bool redirects = option(options, "redirect") == "yes";
-  std::vector<std::unique_ptr<Attached>> attached;
-  if (redirects) {
-    shared.redirect_ifindex = static_cast<uint32_t>(Attached::index_of(unit, "server"));
-    if (inet_pton(AF_INET, option(options, "member").c_str(), &shared.redirect_address) != 1) fail("member=");
-    put_mac(shared.redirect_macs, option(options, "member-mac"));
-    put_mac(shared.redirect_macs + 6, option(options, "unit-mac"));
-    attached.push_back(std::make_unique<Attached>(unit, "client", loaded.program("redirect")));
+class Generator {
+ public:
+  Generator(const Options& options, const std::string& name_space, int program, size_t bytes, wire_shared* shared)
+      : shared_(shared),
+        program_(program),
+        frame_(bytes),
+        rate_(options.number("rate")),
+        window_(options.count("window")),
+        left_(options.count("frames") == 0 ? UINT64_MAX : options.count("frames")),
+        thread_([this, name_space] { run(name_space); }) {}
+  Generator(const Generator&) = delete;
+  Generator& operator=(const Generator&) = delete;
+  ~Generator() {
+    __atomic_store_n(&shared_->stopping, 1, __ATOMIC_RELAXED);
+    thread_.join();
+  }
+  // Until all frames are made, where their number is given.
+  void wait() const {
+    while (limited_ && !__atomic_load_n(&done_, __ATOMIC_ACQUIRE)) usleep(1000);
   }
 
-  const int in = Attached::index_of(sink, "in");
-  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = in, .attach_point = BPF_TC_INGRESS);
-  LIBBPF_OPTS(bpf_tc_opts, filter, .prog_fd = loaded.program("sink"), .handle = 1, .priority = 1);
-  filter.flags = BPF_TC_F_REPLACE;
-  libbpf_set_print([](libbpf_print_level, const char*, va_list) { return 0; });  // that the hook is there is no news
-  bpf_tc_hook_create(&hook);
-  if (bpf_tc_attach(&hook, &filter) != 0) fail("sink");
+ private:
+  static constexpr double kTick = 100e-6;
+  static constexpr double kWrittenOffAfter = 2e-3;
+  static constexpr uint32_t kBatch = 64;
 
-  std::thread feeding([&] { generate(options, loaded.program("generate"), bytes, &shared); });
-  const double limit = now() + 20;
-  while (count(shared).generated < warm && now() < limit) usleep(1000);
-  wait_until(now() + 0.2);
-  const Counted before = count(shared);
-  const double start = now();
-  wait_until(start + seconds);
-  const Counted after = count(shared);
-  const double took = now() - start;
-  __atomic_store_n(&shared.stopping, 1, __ATOMIC_RELAXED);
-  feeding.join();
-  std::printf("{\"generated\":%.0f,\"received\":%.0f}\n",
-              static_cast<double>(after.generated - before.generated) / took,
-              static_cast<double>(after.received - before.received) / took);
+  void run(const std::string& name_space) {
+    enter(name_space);
+    pin(0);
+    prctl(PR_SET_TIMERSLACK, 1);
+    const Counted counted = count(*shared_);
+    lost_ = counted.generated - counted.received;
+    if (rate_ > 0) {
+      keep_pace();
+    } else {
+      while (going()) {
+        if (window_ > 0) wait_for_room();
+        make(window_ == 0 ? 1 << 14 : std::max(kBatch, window_ / 4));
+      }
+    }
+    __atomic_store_n(&done_, true, __ATOMIC_RELEASE);
+  }
+
+  bool going() const { return left_ > 0 && __atomic_load_n(&shared_->stopping, __ATOMIC_RELAXED) == 0; }
+
+  void keep_pace() {
+    double due = now(), owed = 0;
+    while (going()) {
+      owed += rate_ * kTick;
+      const uint32_t frames = static_cast<uint32_t>(owed);
+      if (frames > 0) make(frames);
+      owed -= frames;
+      due += kTick;
+      // Late by much: what was not made in time is not made.
+      if (now() > due + 10 * kTick) due = now();
+      wait_until(due);
+    }
+  }
+
+  void wait_for_room() {
+    uint64_t seen = 0;
+    double since = now();
+    for (;;) {
+      const Counted counted = count(*shared_);
+      if (counted.generated - counted.received - lost_ + window_ / 4 <= window_ || !going()) return;
+      if (counted.received != seen) {
+        seen = counted.received;
+        since = now();
+      } else if (now() - since > kWrittenOffAfter) {
+        lost_ = counted.generated - counted.received;
+        return;
+      }
+      usleep(20);
+    }
+  }
+
+  void make(uint32_t wanted) {
+    const uint32_t frames = static_cast<uint32_t>(std::min<uint64_t>(wanted, left_));
+    left_ -= frames;
+    // xdp_md as the kernel reads it: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+    uint32_t context[6] = {0, static_cast<uint32_t>(frame_.size()), 0, 0, 0, 0};
+    LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame_.data(), .data_size_in = static_cast<uint32_t>(frame_.size()),
+                .ctx_in = context, .ctx_size_in = sizeof context, .repeat = static_cast<int>(frames),
+                .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = kBatch);
+    if (bpf_prog_test_run_opts(program_, &run) != 0 && errno != EINTR && errno != EAGAIN) fail("generator");
+  }
+
+  wire_shared* shared_;
+  int program_;
+  std::vector<uint8_t> frame_;
+  double rate_;
+  uint32_t window_;
+  uint64_t left_, lost_ = 0;
+  bool limited_ = left_ != UINT64_MAX, done_ = false;
+  std::thread thread_;
+};
+
+// In nanoseconds, of what came back since round_trips was cleared.
+double round_trip_at(const wire_shared& shared, double share) {
+  uint64_t all = 0, below = 0;
+  for (const uint32_t& bucket : shared.round_trips) all += bucket;
+  for (size_t i = 0; i < WIRE_BUCKETS; ++i) {
+    below += shared.round_trips[i];
+    if (all > 0 && static_cast<double>(below) >= share * static_cast<double>(all)) {
+      return (static_cast<double>(i) + 0.5) * WIRE_BUCKET_NS;
+    }
+  }
+  return 0;
 }
+
+constexpr double kPatience = 20;
+
+class Wire {
+ public:
+  Wire(const std::string& object, const Options& options)
+      : options_(options), loaded_(load(object, options.text("forward") == "hash")), shared_(*loaded_.shared) {}
+
+  void set_up() {
+    const std::string generator = options_.text("generator"), unit = options_.text("unit"),
+                      sink = options_.text("sink"), forward = options_.text("forward");
+    shared_.generator_ifindex = index_of(generator, "out");
+    // Attached somewhere, or each test run waits for the dispatcher to be made anew.
+    attach_xdp(generator, "idle", loaded_.program("generate"));
+    attach_tc(generator, "out", loaded_.program("back"));
+    attach_tc(sink, "in", loaded_.program("sink"));
+    shared_.virtual_address = address_of(options_.text("address"));
+    shared_.member_address = address_of(options_.text("member"));
+    shared_.members = options_.count("members");
+    put_mac(shared_.member_macs, options_.text("sink-mac"));
+    put_mac(shared_.member_macs + 6, options_.text("server-mac"));
+    put_mac(shared_.generator_macs, options_.text("from"));
+    put_mac(shared_.generator_macs + 6, options_.text("client-mac"));
+    draw_picks(&shared_);
+    if (forward == "none") return;
+    shared_.client_ifindex = index_of(unit, "client");
+    shared_.server_ifindex = index_of(unit, "server");
+    attach_xdp(unit, "client", loaded_.program(forward));
+    attach_xdp(unit, "server", loaded_.program(forward + "_back"));
+  }
+
+  // Frames for `settle` seconds, then for `seconds` or until all of `frames` are made; longer if nothing came through.
+  void measure(const Options& options) {
+    const size_t bytes = options.count("bytes") - 4;  // without the check sequence
+    const bool tcp = options.text("protocol") == "tcp";
+    prepare(options, bytes, tcp);
+    const Counted first = count(shared_);
+    Counted before, after;
+    double took;
+    {
+      Generator generator(options, options_.text("generator"), loaded_.program("generate"), bytes, &shared_);
+      wait_until(now() + options.number("settle"));
+      std::memset(shared_.round_trips, 0, sizeof shared_.round_trips);
+      before = count(shared_);
+      const double start = now();
+      wait_until(start + options.number("seconds"));
+      generator.wait();
+      while (options.count("frames") == 0 && !saw_all_kinds(before) && now() < start + kPatience) usleep(1000);
+      after = count(shared_);
+      took = now() - start;
+    }
+    const Counted last = come_to_rest();
+    const auto rate = [took](uint64_t from, uint64_t to) { return static_cast<double>(to - from) / took; };
+    std::printf(
+        "{\"generated\":%.0f,\"received\":%.0f,\"established\":%.0f,\"establishedInAll\":%llu,\"openedInAll\":%llu,"
+        "\"probes\":%llu,\"p50Ns\":%.0f,\"p99Ns\":%.0f}\n",
+        rate(before.generated, after.generated), rate(before.received, after.received),
+        rate(before.established, after.established),
+        static_cast<unsigned long long>(last.established - first.established),
+        static_cast<unsigned long long>(last.opened - first.opened),
+        static_cast<unsigned long long>(after.probes - before.probes), round_trip_at(shared_, 0.5),
+        round_trip_at(shared_, 0.99));
+    std::fflush(stdout);
+  }
+
+ private:
+  // On a machine that others keep busy a short time may pass without a frame.
+  bool saw_all_kinds(const Counted& before) const {
+    const Counted at = count(shared_);
+    return at.received > before.received && (shared_.probe_every == 0 || at.probes > before.probes) &&
+           (shared_.open_every != 1 || at.established > before.established);
+  }
+
+  // What is under way arrives, as long as something does.
+  Counted come_to_rest() const {
+    Counted last = count(shared_);
+    for (int tries = 0; tries < 50; ++tries) {
+      usleep(20'000);
+      const Counted next = count(shared_);
+      const bool moved = next.received != last.received || next.established != last.established;
+      last = next;
+      if (!moved) break;
+    }
+    return last;
+  }
+
+  void prepare(const Options& options, size_t bytes, bool tcp) {
+    const uint32_t address = address_of(options_.text("to-address"));
+    for (const bool opens : {false, true}) {
+      describe(&shared_.templates[opens], options_.text("to"), options_.text("from"), address, tcp, opens, bytes);
+    }
+    shared_.connection_mask = options.count("connections") - 1;
+    shared_.zipf = options.is("zipf");
+    shared_.open_set = options.is("open-set");
+    shared_.open_every = options.count("open-every");
+    shared_.probe_every = options.count("probe-every");
+    __atomic_store_n(&shared_.stopping, 0, __ATOMIC_RELEASE);
+  }
+
+  Options options_;
+  Loaded loaded_;
+  wire_shared& shared_;
+};
 
 }  // namespace
+}  // namespace wire
 
 int main(int count, char** arguments) {
-  Options options;
-  for (int i = 2; i < count; ++i) {
-    const std::string text = arguments[i];
-    const size_t equals = text.find('=');
-    if (equals != std::string::npos) options[text.substr(0, equals)] = text.substr(equals + 1);
-  }
-  if (count < 2) fail("wants the BPF object");
-  run(arguments[1], options);
+  if (count < 2) wire::fail("wants the BPF object");
+  std::string words;
+  for (int i = 2; i < count; ++i) words += std::string(arguments[i]) + " ";
+  wire::Wire wire(arguments[1], wire::Options(words));
+  wire.set_up();
+  std::puts("{}");
+  std::fflush(stdout);
+  for (std::string line; std::getline(std::cin, line);) wire.measure(wire::Options(line));
   return 0;
 }

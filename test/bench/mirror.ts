@@ -1,0 +1,213 @@
+/**
+ * Section `mirror`: what mirroring costs the active unit, and how many connections the standby keeps up with.
+ *
+ * The generator plays client and member through SYN, SYN-ACK and ACK. A measurement with mirroring counts only if, 1 s
+ * after it, the standby holds 99 % of the connections it opened; else it is done again at a lower rate.
+ */
+
+import { setTimeout as pause } from 'node:timers/promises';
+
+import { FarEnds, type Load, type Measured } from './far_ends.js';
+import { channelBytes, type Pair, pairNames, standConntrackd, standTandem } from './mirror_pairs.js';
+import type { Bound, Effort, Place, Row, Section, SectionResult } from './section.js';
+import { ratios } from './summary.js';
+import { processorSeconds } from './tandem_unit.js';
+
+export const mirror: Section = { name: 'mirror', needsRoot: true, run };
+
+/** One frame in so many opens a connection; 0: none. */
+const shares = [
+  { name: 'established', openEvery: 0 },
+  { name: '1/150 open', openEvery: 150 },
+  { name: '1/15 open', openEvery: 15 },
+  { name: 'all new', openEvery: 1 },
+] as const;
+type Share = (typeof shares)[number];
+
+const established = 1 << 16;
+const heldMin = 0.99;
+/** Of the rate at which the standby was left behind. */
+const retries = [0.8, 0.6, 0.45, 0.3, 0.2, 0.1, 0.05, 0.02] as const;
+/** The generator's frames on their way: it shares a core with the unit that takes them. */
+const base = { protocol: 'tcp', bytes: 64, connections: established, window: 1024 } as const;
+
+type Samples = Map<string, number[]>;
+
+const rowName = (pair: string, on: boolean, share: Share): string =>
+  `${pair}, mirror ${on ? 'on' : 'off'}: ${share.name}`;
+
+async function run(effort: Effort, { ground }: Place): Promise<SectionResult> {
+  FarEnds.build();
+  const samples: Samples = new Map();
+  const stands = [standTandem, standConntrackd];
+  for (let round = 0; round < effort.rounds; round++) {
+    for (const stand of round % 2 === 0 ? stands : stands.toReversed()) {
+      const pair = await stand(ground);
+      try {
+        await measurePair(pair, effort, samples);
+      } finally {
+        await pair.stop();
+      }
+    }
+  }
+  return resultOf(samples);
+}
+
+async function measurePair(pair: Pair, effort: Effort, samples: Samples): Promise<void> {
+  const seconds = effort.quick ? 0.1 : 0.7;
+  await pair.mirror(true);
+  await measureIdle(pair, effort, samples);
+  await pair.ends.measure({ ...base, openSet: true, frames: established, seconds: 0 });
+  for (const on of [true, false]) {
+    await pair.mirror(on);
+    for (const share of shares) {
+      const load = { ...base, openEvery: share.openEvery, seconds };
+      const measured = on ? await measureMirrored(pair, load, samples) : await pair.ends.measure(load);
+      const figure = share.openEvery === 1 ? measured.established : measured.received;
+      keep(samples, rowName(pair.name, on, share), figure / 1e6);
+    }
+  }
+}
+
+/** Nothing moves but adverts and keepalives. */
+async function measureIdle(pair: Pair, effort: Effort, samples: Samples): Promise<void> {
+  await pause(effort.quick ? 200 : 2000);
+  const units = { active: pair.network.unit, standby: pair.network.standby };
+  const before = Object.values(units).map(processorSeconds);
+  const start = performance.now();
+  await pause(effort.quick ? 300 : 4000);
+  const took = (performance.now() - start) / 1000;
+  for (const [index, [unit, namespace]] of Object.entries(units).entries()) {
+    const share = (processorSeconds(namespace) - (before[index] ?? 0)) / took;
+    keep(samples, `${pair.name}: idle ${unit} unit's CPU`, 100 * share);
+  }
+}
+
+async function measureMirrored(pair: Pair, load: Load & { readonly openEvery: number }, samples: Samples) {
+  const first = await attempt(pair, load);
+  if (load.openEvery === 0) return first.measured;
+  const allNew = load.openEvery === 1;
+  if (allNew) {
+    keep(samples, `${pair.name}: new connections offered at once`, first.measured.established / 1e6);
+    keep(samples, `${pair.name}: of those held by the standby 1 s later`, 100 * first.held);
+  }
+  let last = first;
+  for (const share of retries) {
+    if (last.held >= heldMin) break;
+    last = await attempt(pair, { ...load, rate: first.measured.generated * share });
+  }
+  if (last.held < heldMin) throw new Error(`${pair.name}: the standby holds ${last.held} of the least that was tried`);
+  if (allNew) {
+    keep(samples, `${pair.name}: standby's CPU per connection`, last.standbySeconds * 1e6);
+    keep(samples, `${pair.name}: bytes on the channel per connection`, last.bytes);
+  }
+  return last.measured;
+}
+
+/** Standby's time and bytes are of one connection. */
+interface Attempt {
+  readonly measured: Measured;
+  readonly held: number;
+  readonly standbySeconds: number;
+  readonly bytes: number;
+}
+
+async function attempt(pair: Pair, load: Load & { readonly openEvery: number }): Promise<Attempt> {
+  const state = async () => ({
+    held: await pair.held(),
+    seconds: processorSeconds(pair.network.standby),
+    bytes: channelBytes(pair.network),
+  });
+  const before = await state();
+  const measured = await pair.ends.measure(load);
+  const opened = Math.max(1, measured.establishedInAll);
+  const deadline = performance.now() + 1000;
+  let after = await state();
+  while (load.openEvery > 0 && after.held - before.held < heldMin * opened && performance.now() < deadline) {
+    await pause(20);
+    after = await state();
+  }
+  return {
+    measured,
+    held: Math.max(0, after.held - before.held) / opened,
+    standbySeconds: (after.seconds - before.seconds) / opened,
+    bytes: (after.bytes - before.bytes) / opened,
+  };
+}
+
+function keep(samples: Samples, name: string, value: number): void {
+  samples.set(name, [...(samples.get(name) ?? []), value]);
+}
+
+function resultOf(samples: Samples): SectionResult {
+  const { tandem, conntrackd } = pairNames;
+  const of = (name: string) => samples.get(name) ?? [];
+  const row = (name: string, unit: string, bound?: Bound): Row => ({
+    name,
+    unit,
+    cores: 2,
+    samples: of(name),
+    ...(bound === undefined ? {} : { bound }),
+  });
+  const quotient = (name: string, above: string, below: string, bound?: Bound): Row => ({
+    name,
+    unit: 'ratio',
+    cores: 2,
+    samples: ratios(of(above), of(below)),
+    ...(bound === undefined ? {} : { bound }),
+  });
+  const [quiet, , , flood] = shares;
+  const higher = (must: number, aim: number): Bound => ({ better: 'higher', must, aim });
+  const onOff = (pair: string, share: Share, bound?: Bound) =>
+    quotient(`${pair}, mirror on ÷ off: ${share.name}`, rowName(pair, true, share), rowName(pair, false, share), bound);
+  const idle = { better: 'lower', must: 2, aim: 0.5 } as const;
+  return {
+    section: 'mirror',
+    title: 'Mirror: connections to a real standby',
+    rows: [
+      quotient(
+        'new connections, Tandem mirrored ÷ nft unmirrored',
+        rowName(tandem, true, flood),
+        rowName(conntrackd, false, flood),
+        higher(4, 6),
+      ),
+      ...shares.map((share) =>
+        onOff(tandem, share, share === quiet ? higher(0.98, 0.995) : share === flood ? higher(0.9, 0.97) : undefined),
+      ),
+      ...shares.map((share) => onOff(conntrackd, share)),
+      ...[tandem, conntrackd].flatMap((pair) => [
+        ...shares.flatMap((share) =>
+          [false, true].map((on) => row(rowName(pair, on, share), share === flood ? 'M connections/s' : 'Mpps')),
+        ),
+        row(`${pair}: new connections offered at once`, 'M connections/s'),
+        row(`${pair}: of those held by the standby 1 s later`, '%'),
+        row(`${pair}: standby's CPU per connection`, 'µs'),
+        row(`${pair}: bytes on the channel per connection`, 'bytes'),
+        row(`${pair}: idle active unit's CPU`, '% of a core', pair === tandem ? idle : undefined),
+        row(`${pair}: idle standby unit's CPU`, '% of a core', pair === tandem ? idle : undefined),
+      ]),
+    ],
+    charts: [
+      {
+        name: 'new-connections',
+        title: 'New connections, real handshakes, 64 bytes',
+        unit: 'million per second',
+        rows: [tandem, conntrackd].flatMap((pair) => [false, true].map((on) => rowName(pair, on, flood))),
+      },
+      {
+        name: 'mixed',
+        title: 'Packets while one in 15 opens a connection',
+        unit: 'million packets per second',
+        rows: [tandem, conntrackd].flatMap((pair) => [false, true].map((on) => rowName(pair, on, shares[2]))),
+      },
+    ],
+    notes: [
+      'every connection goes through SYN, SYN-ACK and ACK; both far ends answer in tc, without sockets',
+      'generator and what moves the active unit’s frames on the first core; sender and standby on the second',
+      `mirror on: the highest rate at which the standby holds ${100 * heldMin} % of the connections 1 s later`,
+      'Mpps counts data packets and SYNs that came through, not the rest of the handshakes',
+      'conntrackd: UDP on a link of its own, ESTABLISHED only (filtered by the kernel), buffers of 16 to 256 MiB;',
+      '  it holds connections in its external cache, as by default, and needs a commit at takeover; Tandem does not',
+    ],
+  };
+}
