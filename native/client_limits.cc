@@ -1,5 +1,7 @@
 #include "client_limits.h"
 
+#include <cmath>
+
 namespace tandem {
 namespace {
 
@@ -24,7 +26,7 @@ static_assert(kAheadMax < kTimeMask / 64);
 ClientRate ClientRate::of(uint32_t per_s, uint32_t burst) {
   if (per_s == 0) return {0, 0};
   const double ticks = static_cast<double>(kSecond) / (1 << kTickBits) / per_s;
-  const auto interval = static_cast<uint32_t>(ticks + 0.5);
+  const auto interval = static_cast<uint32_t>(std::lround(ticks));
   return {interval, uint64_t{burst - 1} * interval};
 }
 

@@ -36,9 +36,9 @@ TEST(client_limit_keeps_to_every_rate_within_a_twentieth) {
   for (const uint32_t per_s : {1u, 7u, 100u, 3'000u, 50'000u, 100'000u}) {
     ClientLimits limits;
     REQUIRE(limits.reserve());
-    const ClientRate rate = ClientRate::of(per_s, per_s);
+    const ClientRate rate = ClientRate::of(per_s, per_s + 1);
     Nanos now = 77 * kSecond;
-    taken(limits, hash_of(1, 1), rate, now, per_s);
+    taken(limits, hash_of(1, 1), rate, now, per_s + 1);
     // As much time as 1,000 openings should take, asked ten times as often.
     size_t count = 0;
     const Nanos step = kSecond / (10 * per_s);
