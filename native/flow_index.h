@@ -30,15 +30,15 @@ namespace tandem {
 class FlowIndex {
  public:
   static constexpr size_t kPlaces = 12;
-  // Buckets that a flow may stand in. With six flows to a bucket, one in 90 buckets is full in the long run, so that
-  // all are is one chance in 90^6: 5 * 10^11.
+  // Buckets that a flow may stand in. With six flows to a bucket, in simulation one in 81 is full in the long run, so
+  // that six of them are is one chance in 81^6: 2.8 * 10^11.
   static constexpr uint32_t kWay = 6;
 
   struct alignas(64) Bucket {
-    std::atomic<uint64_t> tags;             // of places 0..7, 8 bits each; 0: the place is empty, or being filled
-    std::atomic<uint32_t> more_tags;        // of places 8..11
-    std::atomic<uint16_t> passed;           // flows that stand further on their way; kPassedMax: that many or more
-    SpinLock lock;                          // of who opens a flow whose primary bucket this is
+    std::atomic<uint64_t> tags;              // of places 0..7, 8 bits each; 0: the place is empty, or being filled
+    std::atomic<uint32_t> more_tags;         // of places 8..11
+    std::atomic<uint16_t> passed;            // flows that stand further on their way; kPassedMax: that many or more
+    SpinLock lock;                           // of who opens a flow whose primary bucket this is
     std::atomic<uint32_t> entries[kPlaces];  // kNone: the place is free
   };
   static_assert(sizeof(Bucket) == 64);

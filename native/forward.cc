@@ -238,7 +238,8 @@ uint32_t mtu_exceeded(const Burst& burst, const Frame& frame, const Packet& pack
 
 namespace {
 
-[[gnu::always_inline]] inline Verdict forward_found(Burst& burst, Frame& frame, const Arrival& arrival, const Found& found) {
+[[gnu::always_inline]] inline Verdict forward_found(Burst& burst, Frame& frame, const Arrival& arrival,
+                                                    const Found& found) {
   Connection& connection = *found.connection;
   const Packet& packet = arrival.packet;
   const bool from_client = found.direction == Direction::kFromClient;
