@@ -12,9 +12,9 @@
 // that finds no place in those six is refused as kFull, once in 10^11.
 //
 // Threads: any worker and the JavaScript thread ("participants"). Lookups take no lock and never wait.
-// Writers lock the buckets of the flows they change. A freed slot is reused only after every participant
-// has passed a quiescent point (end of its burst), so a Connection* stays readable until the caller's next
-// quiesce(). What of a Connection can change is atomic; the rest is written before it is published.
+// An open locks the primary buckets of its two flows, a close each of them in turn. A freed slot is reused only after
+// every participant has passed a quiescent point (end of its burst), so a Connection* stays readable until the caller's
+// next quiesce(). What of a Connection can change is atomic; the rest is written before it is published.
 //
 // Memory is reserved and touched at start (huge pages when there are any); nothing grows later.
 // IPv6 address blocks are reserved in address space for every slot and touched as they are used.

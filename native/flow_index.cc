@@ -79,6 +79,9 @@ void FlowIndex::give_up(const Place& place, uint64_t hash) {
 bool FlowIndex::remove(uint64_t hash, uint32_t entry) {
   const uint32_t tag = tag_of(hash);
   uint64_t at = hash;
+  // Whoever opens a connection holds this lock until both its flows are published: who found it by the first of them
+  // and closes it at once waits for the second.
+  SpinGuard guard(primary(hash)->lock);
   for (uint32_t step = 0; step < kWay; ++step, at = onward(at)) {
     Bucket& here = *bucket(at);
     for (uint32_t matches = places_with(here, tag); matches != 0; matches &= matches - 1) {

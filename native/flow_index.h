@@ -9,8 +9,8 @@
 // goes on to the next bucket only where some flow did: nearly always one cache line tells all.
 //
 // Entries never move. A place is claimed by its entry, published by its tag, emptied by its tag and then by its entry,
-// so a tag that is seen belongs to an entry that was published. None of this takes a lock; the lock of the primary
-// bucket is for whoever must know that nobody else opens the same flow meanwhile.
+// so a tag that is seen belongs to an entry that was published. Places are claimed without a lock. The lock of a flow's
+// primary bucket is for whoever must know that nobody else opens that flow meanwhile, or that its opener is done.
 #pragma once
 
 #include <atomic>
@@ -30,15 +30,15 @@ namespace tandem {
 class FlowIndex {
  public:
   static constexpr size_t kPlaces = 12;
-  // Buckets that a flow may stand in. With six flows to a bucket, one in 90 buckets is full in the long run, so that
-  // all are is one chance in 90^6: 5 * 10^11.
+  // Buckets that a flow may stand in. With six flows to a bucket, in simulation one in 81 is full in the long run, so
+  // that six of them are is one chance in 81^6: 2.8 * 10^11.
   static constexpr uint32_t kWay = 6;
 
   struct alignas(64) Bucket {
-    std::atomic<uint64_t> tags;             // of places 0..7, 8 bits each; 0: the place is empty, or being filled
-    std::atomic<uint32_t> more_tags;        // of places 8..11
-    std::atomic<uint16_t> passed;           // flows that stand further on their way; kPassedMax: that many or more
-    SpinLock lock;                          // of who opens a flow whose primary bucket this is
+    std::atomic<uint64_t> tags;              // of places 0..7, 8 bits each; 0: the place is empty, or being filled
+    std::atomic<uint32_t> more_tags;         // of places 8..11
+    std::atomic<uint16_t> passed;            // flows that stand further on their way; kPassedMax: that many or more
+    SpinLock lock;                           // of who opens or removes a flow whose primary bucket this is
     std::atomic<uint32_t> entries[kPlaces];  // kNone: the place is free
   };
   static_assert(sizeof(Bucket) == 64);
@@ -101,7 +101,7 @@ class FlowIndex {
   void publish(const Place& place, uint64_t hash, uint32_t entry);
   // Of a place that is not published after all.
   void give_up(const Place& place, uint64_t hash);
-  // False: the entry does not stand there. Once per entry published.
+  // False: the entry does not stand there. Once per entry published. Takes the primary bucket's lock itself.
   bool remove(uint64_t hash, uint32_t entry);
 
  private:

@@ -83,8 +83,7 @@ uint16_t IdRegistry::give_server(const std::string& name) {
     for (const auto& traffic : runtime_->traffic) {
       if (traffic == nullptr) continue;
       Traffic& seen = (*traffic)[id];
-      for (auto* counter :
-           {&seen.ways[0].packets, &seen.ways[0].bytes, &seen.ways[1].packets, &seen.ways[1].bytes}) {
+      for (auto* counter : {&seen.ways[0].packets, &seen.ways[0].bytes, &seen.ways[1].packets, &seen.ways[1].bytes}) {
         counter->store(0, kRelaxed);
       }
     }

@@ -42,7 +42,7 @@ TEST(the_members_reply_goes_back_the_way_the_request_came) {
   CHECK_EQ(traffic.ways[0].packets.load(), 1u);
   CHECK_EQ(traffic.ways[0].bytes.load(), 54u);
   CHECK_EQ(traffic.ways[1].packets.load(), 1u);
-  CHECK_EQ(traffic.bytes_out.load(), 57u);
+  CHECK_EQ(traffic.ways[1].bytes.load(), 57u);
 }
 
 TEST(ipv6_both_ways) {

@@ -84,6 +84,7 @@ TEST(packets_of_a_known_connection_that_go_no_further_change_nothing_of_it) {
   unit.runtime->endpoints[0].next_hop = 0;
   CHECK_DROPPED(unit.forward(client_tcp(kAck), kClientDevice), Drop::kNoNeighbour);
   CHECK_EQ(unit.only()->state(), TcpState::kSynSent);
+  CHECK_EQ((*unit.runtime->traffic[0])[0].ways[0].packets.load(), 1u);
   CHECK(unit.is_balanced());
 }
 
