@@ -2,6 +2,7 @@
 
 #include "burst.h"
 #include "icmp_error.h"
+#include "member_down.h"
 #include "wire/parse_usual.h"
 
 namespace tandem {
@@ -236,7 +237,11 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
     return handle_unknown(burst, frame, arrival, incarnation);
   }
 
-  const LastHop member_hop = burst.context.runtime->endpoints[connection.endpoint].next_hop.load(relaxed);
+  const Endpoint& endpoint = burst.context.runtime->endpoints[connection.endpoint];
+  if (endpoint.down.load(relaxed)) [[unlikely]] {
+    if (const std::optional<Verdict> left = leave_member(burst, frame, arrival, found)) return *left;
+  }
+  const LastHop member_hop = endpoint.next_hop.load(relaxed);
   const LastHop client_hop = connection.last_hop.load(relaxed);
   const LastHop to = from_client ? member_hop : client_hop;
   if (to == 0) return drop(burst, Drop::kNoNeighbour);

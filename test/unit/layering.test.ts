@@ -105,8 +105,11 @@ const tables = [
   ...[
     'mirror_source',
     'policy',
+    'persistence',
     'policy_slot',
     'runtime',
+    'schedule_hash',
+    'schedule_tables',
     'scheduler',
     'shared_state',
     'slot_pool',
@@ -121,7 +124,10 @@ const nativeLayers: readonly NativeLayer[] = [
   { name: 'table', files: oneOf(tables), includes: ['wire'] },
   {
     name: 'forward',
-    files: oneOf(['answer', 'burst', 'connect', 'forward', 'forward_related', 'forward_unknown', 'icmp_error', 'rewrite', 'sweep']),
+    files: oneOf([
+      ...['answer', 'burst', 'choose_member', 'connect', 'forward', 'forward_related', 'forward_unknown', 'icmp_error'],
+      ...['member_down', 'rewrite', 'sweep'],
+    ]),
     includes: ['table', 'wire'],
   },
   { name: 'worker', files: /^worker(_\w+)?$/, includes: ['forward', 'table', 'wire', 'device'] },
