@@ -81,13 +81,15 @@ export function showPools(pools: readonly PoolStatus[], now: number): string {
   if (pools.length === 0) return 'no pools are configured';
   return pools
     .map((pool) => {
-      const head = `pool ${pool.name}: ${pool.scheduler}, ${pool.monitor === null ? 'not monitored' : pool.monitor}`;
+      const head = `pool ${pool.name}: ${poolRules(pool).join(', ')}`;
+      const prioritized = new Set(pool.members.map(({ priority }) => priority)).size > 1;
       if (pool.members.length === 0) return `${head}\n(no members)`;
       const members = table(
         [
           left('MEMBER'),
           left('STATE'),
           right('FOR'),
+          ...(prioritized ? [right('PRIORITY')] : []),
           right('WEIGHT'),
           right('CONNS'),
           right('OPENED'),
@@ -98,8 +100,9 @@ export function showPools(pools: readonly PoolStatus[], now: number): string {
           formatEndpoint(member.address, member.port),
           member.state,
           member.since === null ? '-' : ago(member.since, now),
-          String(member.weight),
-          figure(member.connections),
+          ...(prioritized ? [String(member.priority)] : []),
+          String(member.weight) + (member.share < 1 ? ` (${Math.floor(member.share * 100)} %)` : ''),
+          figure(member.connections) + (member.maxConnections === null ? '' : ` of ${figure(member.maxConnections)}`),
           figure(member.opened),
           member.link ?? '-',
           member.nextHopMac ?? 'unknown',
@@ -111,6 +114,17 @@ export function showPools(pools: readonly PoolStatus[], now: number): string {
       return [head, members, ...reasons].join('\n');
     })
     .join('\n\n');
+}
+
+/** What a pool does, apart from its members; what is as everywhere is left out. */
+function poolRules(pool: PoolStatus): string[] {
+  return [
+    pool.scheduler,
+    pool.monitor ?? 'not monitored',
+    ...(pool.minActiveMembers > 1 ? [`at least ${pool.minActiveMembers} active`] : []),
+    ...(pool.slowStartS > 0 ? [`slow start ${pool.slowStartS} s`] : []),
+    ...(pool.onMemberDown === 'keep' ? [] : [`onMemberDown ${pool.onMemberDown}`]),
+  ];
 }
 
 export function showConnections({ rows, next, used }: ConnectionsPage): string {

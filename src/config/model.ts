@@ -9,7 +9,9 @@ import type {
   ClosedPolicy,
   DeviceKind,
   IdleTimeoutS,
+  OnMemberDown,
   SchedulerName,
+  SourcePersistence,
   UnknownPolicy,
   Wait,
 } from '../datapath.js';
@@ -69,6 +71,10 @@ export interface MemberConfig {
   readonly weight: number;
   /** `draining`: existing connections go on, no new ones. `down`: as a monitor's down. */
   readonly state: 'enabled' | 'draining' | 'down';
+  /** Higher is preferred. */
+  readonly priority: number;
+  /** Null: no limit. */
+  readonly maxConnections: number | null;
 }
 
 export interface PoolConfig {
@@ -76,6 +82,10 @@ export interface PoolConfig {
   readonly scheduler: SchedulerName;
   readonly members: readonly MemberConfig[];
   readonly monitor: MonitorConfig | null;
+  /** Members of lower priority serve while fewer than these of higher can. */
+  readonly minActiveMembers: number;
+  readonly slowStartS: number;
+  readonly onMemberDown: OnMemberDown;
 }
 
 export type MirrorMode = 'off' | 'async';
@@ -95,6 +105,7 @@ export interface VirtualServerConfig {
   readonly unknown: UnknownPolicy;
   readonly closed: ClosedPolicy;
   readonly idleTimeoutS: IdleTimeoutS;
+  readonly persistence: SourcePersistence | null;
 }
 
 export interface Config {
