@@ -24,6 +24,8 @@ export interface Step {
   readonly verdict: string;
   /** Milliseconds after the step before; default 1. */
   readonly afterMs?: number;
+  /** Members that change before it, `POOL ADDRESS`, as a monitor or a reload would have it; in changing cases only. */
+  readonly states?: Readonly<Record<string, 'up' | 'down' | 'draining' | 'gone'>>;
 }
 
 export interface Case {
@@ -152,6 +154,7 @@ export function macOf(address: string): string {
       ['10.2.0.11', MEMBER1],
       ['10.2.0.12', MEMBER2],
       ['fd02::11', MEMBER6],
+      ['fd02::12', '02:00:00:00:00:04'],
     ]).get(address) ?? STRANGER
   );
 }
