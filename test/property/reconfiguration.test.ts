@@ -2,9 +2,9 @@
  * Goal: whatever the operator and the monitors change, no open connection notices.
  * Method: 10,000 random changes of a policy (members drained, removed, added, weighed, limited, down and up;
  * schedulers, priorities and slow start; the whole config with other virtual servers, in another order) through the
- * memory device, with hundreds of connections open, IPv4 and IPv6, TCP and UDP, with SNAT and without. After each change
- * some of them send both ways, and every frame must come out octet by octet as it always did. A new connection after
- * each change goes to a member that may have it.
+ * memory device, with hundreds of connections open, IPv4 and IPv6, TCP and UDP, with SNAT and without. After each
+ * change some of them send both ways, and every frame must come out octet by octet as it always did. A new connection
+ * after each change goes to a member that may have it.
  *
  * `TANDEM_SEED=n npx vitest run test/property/reconfiguration` repeats a run; TANDEM_CHANGES=n makes n changes.
  */
