@@ -165,12 +165,19 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
   void set_policy(const Napi::CallbackInfo& info) {
     ObjectReader reader;
     PolicyDraft draft;
-    if (!read_policy(&reader, info[0], engine_->options().devices.size(), &draft)) {
+    const PolicyBefore before = {pools_.IsEmpty() ? Napi::Array::New(info.Env()) : pools_.Value().As<Napi::Array>(),
+                                 &engine_->policy()};
+    if (!read_policy(&reader, info[0], engine_->options().devices.size(), before, &draft)) {
       if (!info.Env().IsExceptionPending()) throw_type_error(info.Env(), "setPolicy: " + reader.fault());
       return;
     }
     const SystemError error = engine_->set_policy(std::move(draft));
-    if (error.failed()) throw_system_error(info.Env(), "setPolicy", error);
+    if (error.failed()) return throw_system_error(info.Env(), "setPolicy", error);
+    // A copy: the caller's own array may change, only what is in it must not.
+    const auto pools = info[0].As<Napi::Object>().Get("pools").As<Napi::Array>();
+    Napi::Array kept = Napi::Array::New(info.Env(), pools.Length());
+    for (uint32_t i = 0; i < pools.Length(); i++) kept.Set(i, pools.Get(i));
+    pools_ = Napi::Persistent(kept.As<Napi::Object>());
   }
 
   void set_next_hops(const Napi::CallbackInfo& info) {
@@ -368,6 +375,9 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
       row.Set("port", static_cast<uint32_t>(members[i].port));
       row.Set("connections", members[i].connections);
       row.Set("opened", static_cast<double>(members[i].opened));
+      row.Set("limited", static_cast<double>(members[i].limited));
+      row.Set("persisted", static_cast<double>(members[i].persisted));
+      row.Set("share", members[i].share);
       rows.Set(i, row);
     }
     return rows;
@@ -450,6 +460,7 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
   }
 
   SharedState* shared_ = nullptr;
+  Napi::ObjectReference pools_;  // of the policy in force
   std::unique_ptr<Engine> engine_ = std::make_unique<Engine>();
   Pending pending_;
   Napi::FunctionReference on_pending_;

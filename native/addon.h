@@ -50,6 +50,8 @@ class ObjectReader {
   const std::string& fault() const { return fault_; }
   void fail(const std::string& path, const std::string& what);
 
+  // Whether an optional key is given.
+  bool has(const Napi::Object& object, const char* key) const { return ok() && !object.Get(key).IsUndefined(); }
   Napi::Object object(const Napi::Value& value, const std::string& path);
   Napi::Array array(const Napi::Object& object, const char* key, const std::string& path);
   Napi::Array array(const Napi::Value& value, const std::string& path);
@@ -74,7 +76,14 @@ inline std::string member_of(const std::string& path, const char* key) {
   return path.empty() ? std::string(key) : path + "." + key;
 }
 
+// What was read last and is in force: a pool that is the same object in the same place is not read again.
+struct PolicyBefore {
+  Napi::Array pools;     // of the description; empty: none
+  const Policy* policy;  // what came of it
+};
+
 // addon_policy.cc: PolicyDescription of src/datapath.ts. False: `reader` says what is wrong.
-bool read_policy(ObjectReader* reader, const Napi::Value& value, size_t devices, PolicyDraft* draft);
+bool read_policy(ObjectReader* reader, const Napi::Value& value, size_t devices, const PolicyBefore& before,
+                 PolicyDraft* draft);
 
 }  // namespace tandem

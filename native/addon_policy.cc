@@ -17,8 +17,11 @@ constexpr const char* kSchedulers[] = {"round-robin", "weighted-round-robin", "l
                                        "maglev",      "source-hash",          nullptr};
 constexpr const char* kUnknowns[] = {"drop", "reset", "adopt", nullptr};
 constexpr const char* kCloseds[] = {"drop", "reset", nullptr};
+constexpr const char* kOnMemberDowns[] = {"keep", "reset", "reselect", nullptr};
 constexpr const char* kProtocols[] = {"tcp", "udp", nullptr};
 
+constexpr double kSlowStartMaxS = 86400;
+constexpr double kPersistenceMaxS = 86400.0 * 30;
 constexpr double kIdleTimeoutMaxS = 86400.0 * 365;
 
 uint32_t last_index(size_t count) { return count == 0 ? 0 : static_cast<uint32_t>(count - 1); }
@@ -87,8 +90,16 @@ void read_pool(ObjectReader* reader, const Napi::Value& value, const std::string
                PolicyDraft* draft) {
   const Napi::Object object = reader->object(value, path);
   auto pool = std::make_unique<Pool>();
-  reader->text(object, "name", path);
+  pool->name = reader->text(object, "name", path);
   pool->scheduler = static_cast<Scheduler>(reader->choice(object, "scheduler", path, kSchedulers));
+  if (reader->has(object, "onMemberDown"))
+    pool->on_member_down = static_cast<OnMemberDown>(reader->choice(object, "onMemberDown", path, kOnMemberDowns));
+  if (reader->has(object, "minActiveMembers"))
+    pool->active_min = static_cast<uint16_t>(reader->integer(object, "minActiveMembers", path, 1, UINT16_MAX));
+  if (reader->has(object, "slowStartS")) {
+    const double seconds = reader->number(object, "slowStartS", path, 0, kSlowStartMaxS);
+    pool->slow_start = static_cast<Nanos>(seconds * static_cast<double>(kSecond));
+  }
   const Napi::Array members = reader->array(object, "members", path);
   for (uint32_t i = 0; reader->ok() && i < members.Length(); i++) {
     const std::string at = element(path + ".members", i);
@@ -99,6 +110,11 @@ void read_pool(ObjectReader* reader, const Napi::Value& value, const std::string
     made.weight = static_cast<uint16_t>(reader->integer(member, "weight", at, 0, 65535));
     made.up = reader->boolean(member, "up", at);
     made.device = static_cast<uint8_t>(reader->integer(member, "device", at, 0, last_index(devices)));
+    made.down = reader->has(member, "down") ? reader->boolean(member, "down", at) : !made.up;
+    if (reader->has(member, "priority"))
+      made.priority = static_cast<uint16_t>(reader->integer(member, "priority", at, 0, UINT16_MAX));
+    if (reader->has(member, "maxConnections"))
+      made.connections_max = reader->integer(member, "maxConnections", at, 0, UINT32_MAX);
     pool->members.push_back(made);
   }
   draft->policy->pools.push_back(std::move(pool));
@@ -130,6 +146,18 @@ ClientRate read_client_rate(ObjectReader* reader, const Napi::Object& server, co
   return ClientRate::of(per_s, burst);
 }
 
+SourcePersistence read_persistence(ObjectReader* reader, const Napi::Object& server, const std::string& path) {
+  if (!reader->has(server, "persistence") || server.Get("persistence").IsNull()) return {};
+  const std::string at = path + ".persistence";
+  const Napi::Object object = reader->object(server.Get("persistence"), at);
+  SourcePersistence rule;
+  rule.timeout =
+      static_cast<Deciseconds>(std::lround(10 * reader->number(object, "timeoutS", at, 0.1, kPersistenceMaxS)));
+  rule.prefix4 = static_cast<uint8_t>(reader->integer(object, "prefix4", at, 1, 32));
+  rule.prefix6 = static_cast<uint8_t>(reader->integer(object, "prefix6", at, 1, 128));
+  return rule;
+}
+
 void read_server(ObjectReader* reader, const Napi::Value& value, const std::string& path, std::set<std::string>* names,
                  PolicyDraft* draft) {
   const Napi::Object object = reader->object(value, path);
@@ -147,6 +175,7 @@ void read_server(ObjectReader* reader, const Napi::Value& value, const std::stri
   server.pool = static_cast<uint16_t>(index_in(reader, object, "pool", path, draft->policy->pools.size(), "pools"));
   server.unknown = static_cast<Unknown>(reader->choice(object, "unknown", path, kUnknowns));
   server.new_per_client = read_client_rate(reader, object, path);
+  server.persistence = read_persistence(reader, object, path);
   const Napi::Array snat = reader->array(object, "snatAddresses", path);
   for (uint32_t i = 0; reader->ok() && i < snat.Length(); i++) {
     server.snat_addresses.push_back({reader->address(snat[i], element(path + ".snatAddresses", i)), 0});
@@ -160,7 +189,8 @@ void read_server(ObjectReader* reader, const Napi::Value& value, const std::stri
 
 }  // namespace
 
-bool read_policy(ObjectReader* reader, const Napi::Value& value, size_t devices, PolicyDraft* draft) {
+bool read_policy(ObjectReader* reader, const Napi::Value& value, size_t devices, const PolicyBefore& before,
+                 PolicyDraft* draft) {
   draft->policy = std::make_unique<Policy>();
   const Napi::Object policy = reader->object(value, "policy");
 
@@ -180,7 +210,11 @@ bool read_policy(ObjectReader* reader, const Napi::Value& value, size_t devices,
     reader->fail("pools", std::to_string(pools.Length()) + " pools; at most " + std::to_string(UINT16_MAX));
   }
   for (uint32_t i = 0; reader->ok() && i < pools.Length(); i++) {
-    read_pool(reader, pools[i], element("pools", i), devices, draft);
+    if (i < before.pools.Length() && pools.Get(i).StrictEquals(before.pools.Get(i))) {
+      draft->policy->pools.push_back(before.policy->pools[i]->as_described());
+    } else {
+      read_pool(reader, pools[i], element("pools", i), devices, draft);
+    }
   }
   const Napi::Array servers = reader->array(policy, "virtualServers", "");
   std::set<std::string> names;

@@ -35,6 +35,13 @@ const char* type_name(const Napi::Value& value) {
   }
 }
 
+bool is_integer(const Napi::Value& value, uint32_t low, uint32_t high, uint32_t* integer) {
+  const double number = value.As<Napi::Number>().DoubleValue();
+  if (!(number >= low && number <= high) || number != std::floor(number)) return false;
+  *integer = static_cast<uint32_t>(number);
+  return true;
+}
+
 }  // namespace
 
 void throw_system_error(Napi::Env env, const char* where, const SystemError& error) {
@@ -153,6 +160,7 @@ double ObjectReader::number(const Napi::Object& object, const char* key, const s
 
 uint32_t ObjectReader::integer(const Napi::Value& value, const std::string& path, uint32_t low, uint32_t high) {
   if (!ok()) return low;
+  if (uint32_t number; value.IsNumber() && is_integer(value, low, high, &number)) return number;
   if (!value.IsNumber()) {
     fail(path, std::string("is ") + type_name(value) + ", not a number");
     return low;
@@ -171,7 +179,10 @@ uint32_t ObjectReader::integer(const Napi::Value& value, const std::string& path
 uint32_t ObjectReader::integer(const Napi::Object& object, const char* key, const std::string& path, uint32_t low,
                                uint32_t high) {
   if (!ok()) return low;
-  return integer(get(object, key, path), member_of(path, key), low, high);
+  const Napi::Value value = get(object, key, path);
+  // The path is put together only when it is needed: a policy has tens of thousands of numbers.
+  if (uint32_t number; value.IsNumber() && is_integer(value, low, high, &number)) return number;
+  return integer(value, member_of(path, key), low, high);
 }
 
 Address ObjectReader::address(const Napi::Value& value, const std::string& path) {
@@ -187,17 +198,20 @@ Address ObjectReader::address(const Napi::Value& value, const std::string& path)
 
 Address ObjectReader::address(const Napi::Object& object, const char* key, const std::string& path) {
   if (!ok()) return {};
-  return address(get(object, key, path), member_of(path, key));
+  const Napi::Value value = get(object, key, path);
+  Address address{};
+  if (value.IsString() && parse_address(value.As<Napi::String>().Utf8Value(), &address)) return address;
+  return this->address(value, member_of(path, key));
 }
 
 size_t ObjectReader::choice(const Napi::Object& object, const char* key, const std::string& path,
                             const char* const* words) {
   const std::string given = text(object, key, path);
-  std::string all;
   for (size_t i = 0; words[i] != nullptr; i++) {
     if (given == words[i]) return i;
-    all += (i == 0 ? "" : ", ") + std::string(words[i]);
   }
+  std::string all;
+  for (size_t i = 0; words[i] != nullptr; i++) all += (i == 0 ? "" : ", ") + std::string(words[i]);
   if (ok()) fail(member_of(path, key), "\"" + given + "\" is none of " + all);
   return 0;
 }

@@ -169,6 +169,10 @@ Verdict handle_unknown(Burst& burst, Frame& frame, const Arrival& arrival, uint1
 // Tandem fragments nothing, and senders take the smaller MTU whatever that bit was.
 [[gnu::cold]] Verdict refuse(Burst& burst, Frame& frame, const wire::Packet& packet, uint8_t group,
                              const Refusal& refusal);
+// A connection for a client's packet, and the packet sent on it.
+Verdict open_and_forward(Burst& burst, Frame& frame, const Arrival& arrival, const Opening& opening);
+// The sender of a segment is answered with a RST; one that is a RST itself is dropped, `otherwise` saying why.
+Verdict reset(Burst& burst, Frame& frame, const wire::Packet& packet, uint8_t group, Drop otherwise);
 // Who has an address: answered where its group is active, on the devices where it is announced.
 Verdict handle_arp(Burst& burst, Frame& frame, const wire::Packet& packet);
 Verdict handle_solicitation(Burst& burst, Frame& frame, const Arrival& arrival);

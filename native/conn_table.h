@@ -188,6 +188,7 @@ struct NewConnection {
   uint8_t group;
   bool no_snat;
   bool from_peer;
+  bool reserved;       // its member has counted it already (Endpoint::reserve())
   uint8_t client[16];  // IPv4: the first four octets
   uint8_t virtual_address[16];
   uint8_t member[16];

@@ -2,10 +2,10 @@
 
 #include <cstring>
 
+#include "choose_member.h"
 #include "connection_close.h"
 #include "evict.h"
 #include "rewrite.h"
-#include "scheduler.h"
 #include "wire/headers.h"
 
 namespace tandem {
@@ -104,30 +104,30 @@ OpenStatus open_with_snat(const ForwardContext& context, const std::vector<SnatA
 Connection* connect_client(const ForwardContext& context, const Frame& frame, const wire::Packet& packet,
                            const Opening& opening, Drop* why) {
   const VirtualServer& server = *opening.server;
-  const Pool& pool = *context.policy->pools[server.pool];
   NewConnection fresh = describe(frame, packet, opening);
-
-  const uint8_t* client_port = frame.data + packet.transport;
-  const int chosen = schedule(pool, *context.runtime, hash_of_client(pool, packet.family, fresh.client, client_port));
-  if (chosen < 0) {
-    *why = Drop::kNoMember;
-    return nullptr;
-  }
-  const Member& member = pool.members[static_cast<size_t>(chosen)];
+  const int chosen = choose_member(context, server, fresh, frame.data + packet.transport, why);
+  if (chosen < 0) return nullptr;
+  const Member& member = context.policy->pools[server.pool]->members[static_cast<size_t>(chosen)];
+  Endpoint& endpoint = context.runtime->endpoints[member.endpoint];
   // Without a way to the member there is nothing to open; the client asks again.
-  if (context.runtime->endpoints[member.endpoint].next_hop.load(relaxed) == 0) {
+  if (endpoint.next_hop.load(relaxed) == 0) {
+    endpoint.release();
     *why = Drop::kNoNeighbour;
     return nullptr;
   }
   std::memcpy(fresh.member, member.address.octets, sizeof fresh.member);
   fresh.member_port = member.port;
   fresh.endpoint = member.endpoint;
+  fresh.reserved = true;
 
   Connection* opened = nullptr;
   const OpenStatus status =
       server.snat ? open_with_snat(context, server.snat_by_member[static_cast<size_t>(chosen)], &fresh, &opened, why)
                   : open_without_snat(context, &fresh, &opened, why);
-  if (status != OpenStatus::kOpened) return nullptr;
+  if (status != OpenStatus::kOpened) {
+    endpoint.release();
+    return nullptr;
+  }
 
   context.counters->add(Count::kOpened);
   if (opening.incarnation != 0) context.counters->add(Count::kReopened);

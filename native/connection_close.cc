@@ -12,7 +12,7 @@ OpenStatus open_connection(const ConnectionBooks& books, Participant who, const 
   constexpr auto relaxed = std::memory_order_relaxed;
   Endpoint& endpoint = books.runtime->endpoints[fresh.endpoint];
   VirtualServerState& virtual_server = books.runtime->virtual_servers[fresh.virtual_server];
-  endpoint.connections.fetch_add(1, relaxed);
+  if (!fresh.reserved) endpoint.reserve(0);
   virtual_server.connections.fetch_add(1, relaxed);
   if (!fresh.from_peer) {
     endpoint.opened.fetch_add(1, relaxed);

@@ -33,6 +33,8 @@ namespace tandem {
   X(kClosedPort, "to a virtual or floating address on a port that no virtual server has")               \
   X(kTransit, "sent to a virtual MAC for an address that is not ours: Tandem is no router")             \
   X(kNoMember, "no member of the pool is available")                                                    \
+  X(kMembersFull, "every available member has as many connections as its maxConnections")               \
+  X(kMemberDown, "UDP of a connection closed because its member is down (onMemberDown: reset)")         \
   X(kNoSnatPort, "every SNAT port towards this member is in use")                                       \
   X(kNoNeighbour, "the next hop's MAC address is not known")                                            \
   X(kTableFull, "the connection table has no free slot")                                                \
@@ -64,12 +66,16 @@ enum class Drop : uint8_t {
   X(kArpReplies, "ARP requests answered")                                                \
   X(kNeighbourAdvertisements, "neighbour solicitations answered")                        \
   X(kEchoReplies, "ICMP and ICMPv6 echo requests answered")                              \
-  X(kResetsSent, "TCP resets sent (unknown: reset, closed: reset)")                      \
+  X(kResetsSent, "TCP resets sent (unknown, closed, onMemberDown: reset)")               \
   X(kTimeExceededSent, "senders told that the TTL or hop limit has run out")             \
   X(kTooBigSent, "senders told that a packet is longer than the next device's MTU")      \
   X(kOpened, "connections opened by a packet")                                           \
   X(kAdopted, "connections opened by a packet that was no SYN (unknown: adopt)")         \
   X(kReopened, "connections opened anew by a SYN on a tuple that was closing")           \
+  X(kPersisted, "of the opened, those that a persistence entry sent")                    \
+  X(kPersistenceReplaced, "persistence entries lost to others, their set being full")    \
+  X(kReselected, "connections moved from a member that is down")                         \
+  X(kMemberDownClosed, "connections closed because their member is down")                \
   X(kClosed, "connections freed")                                                        \
   X(kExpired, "connections freed by their idle timeout")                                 \
   X(kHalfOpenEvicted, "half-open connections closed to make way for newer ones")         \

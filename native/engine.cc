@@ -31,6 +31,7 @@ SystemError Engine::open(const EngineOptions& options, SharedState* shared) {
                         "lower datapath.halfOpen");
   if (!runtime_->client_limits.reserve()) return system_error("memory for limits of clients", "");
   if (!fragments_.reserve()) return system_error("memory for packets in fragments", "");
+  if (!persistence_.reserve()) return system_error("memory for persistence entries", "");
   ports_.start(options.unit, options.live ? SnatPorts::First::kRandom : SnatPorts::First::kLowest);
   for (size_t worker = 0; worker < options.workers; worker++) {
     runtime_->traffic[worker] = std::make_unique<std::array<Traffic, kVirtualServersMax>>();
@@ -99,14 +100,18 @@ ForwardContext Engine::context_for(size_t worker) {
           macs_.data(),
           worker,
           0,
-          &fragments_};
+          &fragments_,
+          &persistence_};
 }
+
+// Workers' time: the clock's, or that of the frames replayed last.
+Nanos Engine::now() const { return replayed_until_ != 0 ? replayed_until_ : boottime_now(); }
 
 // ---- policy
 
 SystemError Engine::set_policy(PolicyDraft draft) {
   if (std::string wrong = ids_.assign(&draft); !wrong.empty()) return request_error(wrong);
-  if (std::string wrong = draft.policy->seal(); !wrong.empty()) return request_error(wrong);
+  if (std::string wrong = draft.policy->seal(policy_.current(), now()); !wrong.empty()) return request_error(wrong);
   if (SystemError error = prepare_ports(*draft.policy); error.failed()) return error;
   if (devices_.is_open()) {
     if (SystemError error = devices_.receive_for(*draft.policy); error.failed()) return error;
@@ -135,6 +140,7 @@ SystemError Engine::prepare_ports(const Policy& policy) {
 }
 
 void Engine::publish_states(const PolicyDraft& draft) {
+  draft.policy->mark_down_members(runtime_.get());
   for (size_t i = 0; i < draft.servers.size(); i++) {
     VirtualServerState& state = runtime_->virtual_servers[draft.policy->virtual_servers[i].id];
     const IdleTimeouts& timeouts = draft.servers[i].timeouts;
@@ -225,6 +231,7 @@ size_t Engine::replay(const uint8_t* input, size_t bytes, uint8_t* output) {
   memory_->load(input, bytes, output);
   while (const size_t count = memory_->receive(frames.data(), kBurst)) {
     context.now = memory_->time();
+    replayed_until_ = context.now;
     forward_burst(context, frames.data(), count, verdicts.data());
     memory_->report(frames.data(), verdicts.data(), count);
     while (const size_t late = fragments_.take_released(0, released.data(), kBurst)) {

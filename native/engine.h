@@ -80,7 +80,8 @@ struct MemberView {
   std::string address;
   uint16_t port;
   uint32_t connections;
-  uint64_t opened;
+  uint64_t opened, limited, persisted;
+  double share;  // of new connections that slow start gives it, the least of its pools; 1: all
 };
 
 class Engine {
@@ -107,6 +108,7 @@ class Engine {
   // ---- policy and what changes between two policies
   // Changes nothing when it fails.
   SystemError set_policy(PolicyDraft draft);
+  const Policy& policy() const { return *policy_.current(); }
   // Of a member that no policy names: nothing happens.
   void set_next_hop(const Address& address, uint16_t port, NextHop hop);
   bool set_mirror(const std::string& virtual_server, bool on);
@@ -137,6 +139,7 @@ class Engine {
 
  private:
   ForwardContext context_for(size_t worker);
+  Nanos now() const;
   SystemError open_devices();
   SystemError start_worker(size_t worker);
   SystemError prepare_ports(const Policy& policy);
@@ -152,6 +155,7 @@ class Engine {
   ConnTable table_;
   SnatPorts ports_;
   Fragments fragments_;
+  Persistence persistence_;
   MirrorSource source_;
   MirrorSink sink_;
   PolicySlot policy_;
@@ -164,6 +168,7 @@ class Engine {
   std::array<MacAddress, kDevicesMax> macs_{};
   std::unique_ptr<MemoryDevice> memory_;
   std::unique_ptr<SweepPace> replay_pace_;
+  Nanos replayed_until_ = 0;
   EngineDevices devices_;
   std::vector<std::unique_ptr<Worker>> workers_;
 };

@@ -4,6 +4,7 @@
 
 #include "address_text.h"
 #include "engine.h"
+#include "scheduler.h"
 
 namespace tandem {
 namespace {
@@ -60,11 +61,18 @@ std::vector<ServerView> Engine::servers() const {
 }
 
 std::vector<MemberView> Engine::members() const {
+  std::vector<uint32_t> shares(kMembersMax, kWholeShare);
+  for (const auto& pool : policy_.current()->pools) {
+    for (const Member& member : pool->members)
+      shares[member.endpoint] = std::min(shares[member.endpoint], share_of(*pool, member, now()));
+  }
   std::vector<MemberView> views;
   for (const uint16_t id : ids_.endpoint_ids()) {
     const Endpoint& endpoint = runtime_->endpoints[id];
     views.push_back({address_text(ids_.endpoint_address(id)), ids_.endpoint_port(id),
-                     endpoint.connections.load(kRelaxed), endpoint.opened.load(kRelaxed)});
+                     endpoint.connections.load(kRelaxed), endpoint.opened.load(kRelaxed),
+                     endpoint.limited.load(kRelaxed), endpoint.persisted.load(kRelaxed),
+                     static_cast<double>(shares[id]) / kWholeShare});
   }
   return views;
 }

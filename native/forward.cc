@@ -4,6 +4,7 @@
 
 #include "burst.h"
 #include "icmp_error.h"
+#include "member_down.h"
 #include "seam.h"
 #include "wire/parse_usual.h"
 
@@ -274,7 +275,11 @@ namespace {
     return handle_unknown(burst, frame, arrival, incarnation);
   }
 
-  const LastHop member_hop = burst.context.runtime->endpoints[connection.endpoint].next_hop.load(relaxed);
+  const Endpoint& endpoint = burst.context.runtime->endpoints[connection.endpoint];
+  if (endpoint.down.load(relaxed)) [[unlikely]] {
+    if (const std::optional<Verdict> left = leave_member(burst, frame, arrival, found)) return *left;
+  }
+  const LastHop member_hop = endpoint.next_hop.load(relaxed);
   const LastHop client_hop = connection.last_hop.load(relaxed);
   const LastHop to = from_client ? member_hop : client_hop;
   if (to == 0) return drop(burst, Drop::kNoNeighbour);

@@ -17,6 +17,7 @@
 #include "fragments.h"
 #include "frame.h"
 #include "mirror.h"
+#include "persistence.h"
 #include "policy.h"
 #include "runtime.h"
 #include "shared_state.h"
@@ -38,6 +39,7 @@ struct ForwardContext {
   size_t worker;                                     // also its Participant
   Nanos now;
   Fragments* fragments;
+  Persistence* persistence;
 };
 
 // Rewrites frames in place and fills one verdict each. At most kBurst frames. Every frame is counted once as

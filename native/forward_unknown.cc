@@ -14,13 +14,6 @@ MacAddress answering_mac(const Burst& burst, uint8_t group, uint8_t family, uint
   return vrid != 0 ? virtual_mac(family, vrid) : burst.context.device_macs[device];
 }
 
-// RFC 9293 section 3.10.7.1: a RST is never sent in answer to a RST.
-Verdict reset(Burst& burst, Frame& frame, const Packet& packet, uint8_t group, Drop otherwise) {
-  if ((packet.tcp_flags & wire::kRst) != 0) return drop(burst, otherwise);
-  write_reset(frame, packet, answering_mac(burst, group, packet.family, frame.device));
-  return answered(burst, frame, Count::kResetsSent);
-}
-
 Verdict handle_closed_port(Burst& burst, Frame& frame, const Packet& packet, const OwnedAddress& owned) {
   if (owned.closed == Closed::kDrop || packet.kind != PacketKind::kTcp) return drop(burst, Drop::kClosedPort);
   return reset(burst, frame, packet, owned.group, Drop::kClosedPort);
@@ -43,6 +36,21 @@ bool is_within_limit(const Burst& burst, const Arrival& arrival, const VirtualSe
   return context.runtime->client_limits.take(context.table->hash(client), server.new_per_client, context.now);
 }
 
+// The virtual router's VRID with which to answer; 0: not here.
+uint8_t answering_vrid(const Burst& burst, const OwnedAddress& owned, uint8_t device) {
+  if (burst.roles[owned.group] != Role::kActive || (owned.devices >> device & 1) == 0) return 0;
+  return burst.context.policy->groups[owned.group].vrid[device];
+}
+
+}  // namespace
+
+// RFC 9293 section 3.10.7.1: a RST is never sent in answer to a RST.
+Verdict reset(Burst& burst, Frame& frame, const Packet& packet, uint8_t group, Drop otherwise) {
+  if ((packet.tcp_flags & wire::kRst) != 0) return drop(burst, otherwise);
+  write_reset(frame, packet, answering_mac(burst, group, packet.family, frame.device));
+  return answered(burst, frame, Count::kResetsSent);
+}
+
 Verdict open_and_forward(Burst& burst, Frame& frame, const Arrival& arrival, const Opening& opening) {
   if (!tags_are_repeatable(frame, arrival.packet)) return drop(burst, Drop::kVlanTags);
   if (arrival.packet.ttl <= 1)
@@ -58,14 +66,6 @@ Verdict open_and_forward(Burst& burst, Frame& frame, const Arrival& arrival, con
   }
   return forward_connection(burst, frame, arrival, found);
 }
-
-// The virtual router's VRID with which to answer; 0: not here.
-uint8_t answering_vrid(const Burst& burst, const OwnedAddress& owned, uint8_t device) {
-  if (burst.roles[owned.group] != Role::kActive || (owned.devices >> device & 1) == 0) return 0;
-  return burst.context.policy->groups[owned.group].vrid[device];
-}
-
-}  // namespace
 
 Verdict handle_unknown(Burst& burst, Frame& frame, const Arrival& arrival, uint16_t incarnation) {
   const Packet& packet = arrival.packet;

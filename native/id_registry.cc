@@ -100,8 +100,9 @@ uint16_t IdRegistry::give_endpoint(const Address& address, uint16_t port) {
     next_endpoint_ = id + 1;
     endpoints_[id] = {address, port, true, false};
     endpoint_of_[key(address, port)] = static_cast<uint16_t>(id);
-    runtime_->endpoints[id].next_hop.store(0, kRelaxed);
-    runtime_->endpoints[id].opened.store(0, kRelaxed);
+    Endpoint& fresh = runtime_->endpoints[id];
+    fresh.next_hop.store(0, kRelaxed);
+    for (auto* counter : {&fresh.opened, &fresh.limited, &fresh.persisted}) counter->store(0, kRelaxed);
     return static_cast<uint16_t>(id);
   }
   return kNone;

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "scheduler.h"
+#include "schedule_tables.h"
 
 namespace tandem {
 namespace {
@@ -56,7 +56,7 @@ int64_t Policy::Index::find(uint64_t hash, Predicate is_it) const {
   }
 }
 
-std::string Policy::seal() {
+std::string Policy::seal(const Policy* before, Nanos now) {
   // Addresses first: what is checked next looks them up.
   address_index_.reserve(addresses.size());
   for (size_t i = 0; i < addresses.size(); ++i) {
@@ -77,8 +77,11 @@ std::string Policy::seal() {
   if (std::string wrong = check(); !wrong.empty()) return wrong;
   if (std::string wrong = index_virtual_macs(); !wrong.empty()) return wrong;
 
+  server_of_id_.assign(kVirtualServersMax, kNoServer);
+  for (size_t i = 0; i < virtual_servers.size(); ++i) server_of_id_[virtual_servers[i].id] = static_cast<uint16_t>(i);
   for (const auto& pool : pools) {
-    prepare_schedule(*pool);
+    prepare_schedule(*pool, before != nullptr ? before->pool(pool->name) : nullptr, now);
+    pool_of_name_.emplace(pool->name, pool.get());
     for (const Member& member : pool->members) member_addresses_.emplace_back(member.address, member.port);
   }
   member_index_.reserve(member_addresses_.size());
@@ -180,6 +183,46 @@ const VirtualServer* Policy::virtual_server(uint8_t family, const uint8_t* octet
     return server.protocol == protocol && server.port == port && same_address(server.address, family, octets);
   });
   return at < 0 ? nullptr : &virtual_servers[static_cast<size_t>(at)];
+}
+
+const VirtualServer* Policy::virtual_server(uint16_t id) const {
+  const uint16_t at = id < server_of_id_.size() ? server_of_id_[id] : kNoServer;
+  return at == kNoServer ? nullptr : &virtual_servers[at];
+}
+
+const Pool* Policy::pool(const std::string& name) const {
+  const auto at = pool_of_name_.find(name);
+  return at == pool_of_name_.end() ? nullptr : at->second;
+}
+
+void Policy::mark_down_members(Runtime* runtime) const {
+  std::vector<bool> down(kMembersMax);
+  for (const auto& pool : pools) {
+    if (pool->on_member_down == OnMemberDown::kKeep) continue;
+    for (const Member& member : pool->members) {
+      if (member.down) down[member.endpoint] = true;
+    }
+  }
+  for (size_t id = 0; id < kMembersMax; ++id) {
+    std::atomic<bool>& told = runtime->endpoints[id].down;
+    if (told.load(std::memory_order_relaxed) != down[id]) told.store(down[id], std::memory_order_relaxed);
+  }
+}
+
+std::unique_ptr<Pool> Pool::as_described() const {
+  auto copy = std::make_unique<Pool>();
+  copy->name = name;
+  copy->scheduler = scheduler;
+  copy->on_member_down = on_member_down;
+  copy->active_min = active_min;
+  copy->slow_start = slow_start;
+  copy->members = members;
+  return copy;
+}
+
+int Pool::member_with(uint16_t endpoint) const {
+  const auto at = std::lower_bound(by_endpoint.begin(), by_endpoint.end(), std::pair<uint16_t, uint16_t>{endpoint, 0});
+  return at == by_endpoint.end() || at->first != endpoint ? -1 : at->second;
 }
 
 bool Policy::is_member(uint8_t family, const uint8_t* octets, uint16_t port) const {

@@ -13,9 +13,12 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "clock.h"
 #include "limits.h"
 #include "mac_address.h"
 #include "runtime.h"
@@ -33,23 +36,51 @@ struct Address {
 enum class Scheduler : uint8_t { kRoundRobin, kWeightedRoundRobin, kLeastConnections, kMaglev, kSourceHash };
 enum class Unknown : uint8_t { kDrop, kReset, kAdopt };
 enum class Closed : uint8_t { kDrop, kReset };
+// What becomes of the connections of a member that goes down, when their next packet comes (member_down.h).
+enum class OnMemberDown : uint8_t { kKeep, kReset, kReselect };
 
 struct Member {
   Address address;
-  uint16_t port;      // host byte order
-  uint16_t endpoint;  // id in Runtime::endpoints
-  uint16_t weight;    // 0: draining, existing connections go on
-  bool up;            // a monitor says so, or there is none
-  uint8_t device;     // its next hop is on: SNAT addresses answered there are used towards it
+  uint16_t port;          // host byte order
+  uint16_t endpoint;      // id in Runtime::endpoints
+  uint16_t weight;        // 0: draining, existing connections go on
+  bool up;                // a monitor says so, or there is none; and it can be reached
+  uint8_t device;         // its next hop is on: SNAT addresses answered there are used towards it
+  bool down = false;      // a monitor or the config says so: what is open there is treated as on_member_down says
+  uint16_t priority = 0;  // members of lower priority wait until those of higher are too few
+  uint32_t connections_max = 0;  // of its endpoint, whatever pool they came by; 0: no limit
+  Nanos ramp_from = 0;           // derived: slow start counts from then; 0: it was there from the beginning
+
+  bool is_available() const { return up && weight > 0; }
 };
 
 struct Pool {
-  Scheduler scheduler;
+  std::string name;  // its own before and after a change of the policy is found by it
+  Scheduler scheduler = Scheduler::kRoundRobin;
+  OnMemberDown on_member_down = OnMemberDown::kKeep;
+  uint16_t active_min = 1;  // fewer available members than this: those of the next lower priority serve, too
+  Nanos slow_start = 0;     // 0: a member that comes up has its whole share at once
   std::vector<Member> members;
-  // Derived by the scheduler from the members that are up and have weight (scheduler.h).
-  std::vector<uint16_t> available;  // indices into members
-  std::vector<uint16_t> wheel;      // weighted round robin, interleaved; Maglev and source hash: Maglev's table
+  // Derived from the members that are up and have weight (schedule_tables.h): indices into members.
+  std::vector<uint16_t> available;  // those that serve
+  std::vector<uint16_t> spare;      // those of lower priority, the highest first: when the others are at their limit
+  // Weighted round robin: interleaved turns; Maglev and source hash: Maglev's table; else null. Shared by policies that
+  // come to the same.
+  std::shared_ptr<const std::vector<uint16_t>> wheel;
+  std::vector<std::pair<uint16_t, uint16_t>> by_endpoint;  // endpoint, index; ascending
   mutable std::atomic<uint32_t> turn{0};
+
+  // A copy without what is derived.
+  std::unique_ptr<Pool> as_described() const;
+  // Index in members, or -1.
+  int member_with(uint16_t endpoint) const;
+};
+
+// Persistence by source: a client's connections go to the member that its last one went to.
+struct SourcePersistence {
+  Deciseconds timeout = 0;  // after the last new connection; 0: no persistence
+  uint8_t prefix4 = 32;     // bits of the client's address that make it the same client
+  uint8_t prefix6 = 128;
 };
 
 // SNAT addresses of one family; automap is the group's floating address on the member's link.
@@ -68,6 +99,7 @@ struct VirtualServer {
   Unknown unknown;
   ClientRate new_per_client;  // connections that one client may open
   bool snat;
+  SourcePersistence persistence;
   std::vector<SnatAddress> snat_addresses;
   // Derived by seal(): for each member of the pool, in its order, the SNAT addresses that are answered on
   // the member's device; all of them where none is.
@@ -103,12 +135,19 @@ class Policy {
   std::vector<std::unique_ptr<Pool>> pools;
   mutable std::atomic<uint32_t> snat_turn{0};  // spreads connections over a member's SNAT addresses
 
-  // Builds the lookups below and every pool's scheduling data. Empty: fine; else what is wrong. Once,
-  // before anything else is asked.
-  std::string seal();
+  // Builds the lookups below and every pool's scheduling data, of which what has not changed is taken over from the
+  // policy before; at `now` members that have come up since begin their slow start. Empty: fine; else what is wrong.
+  // Once, before anything else is asked.
+  std::string seal(const Policy* before = nullptr, Nanos now = 0);
 
   const OwnedAddress* owned(uint8_t family, const uint8_t* octets) const;
   const VirtualServer* virtual_server(uint8_t family, const uint8_t* octets, uint8_t protocol, uint16_t port) const;
+  // nullptr: no virtual server has this id any more.
+  const VirtualServer* virtual_server(uint16_t id) const;
+  // nullptr: there is none.
+  const Pool* pool(const std::string& name) const;
+  // Endpoint::down of every endpoint.
+  void mark_down_members(Runtime* runtime) const;
   // Whether some pool has a member with this address and port (host byte order).
   bool is_member(uint8_t family, const uint8_t* octets, uint16_t port) const;
   // The group whose virtual MAC on `device` this is, or -1. `family` receives 4 or 6.
@@ -133,12 +172,16 @@ class Policy {
     std::vector<Slot> slots_;
   };
 
+  static constexpr uint16_t kNoServer = 0xffff;
+
   std::string check() const;
   std::string index_virtual_macs();
 
   Index address_index_;
   Index server_index_;
   Index member_index_;
+  std::vector<uint16_t> server_of_id_;  // index in virtual_servers, or kNoServer
+  std::unordered_map<std::string_view, const Pool*> pool_of_name_;
   std::vector<std::pair<Address, uint16_t>> member_addresses_;
   // [device][0: IPv4, 1: IPv6][VRID]: group + 1, or 0.
   std::array<std::array<std::array<uint8_t, 256>, 2>, kDevicesMax> group_of_vrid_{};

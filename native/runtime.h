@@ -26,11 +26,38 @@ namespace tandem {
 using NextHop = uint64_t;
 
 // One member of a pool, or rather its address and port: pools that share it share its count.
-struct Endpoint {
-  std::atomic<NextHop> next_hop{0};      // JavaScript thread, from the kernel's neighbours
+// A line of its own: what every packet reads of it (next_hop, down) is fetched together.
+struct alignas(64) Endpoint {
+  std::atomic<NextHop> next_hop{0};  // JavaScript thread, from the kernel's neighbours
+  // JavaScript thread: down in a pool that does not keep its connections then (Policy::mark_down_members()). Whether
+  // it is down for the connection at hand is the policy's to say; this only tells when to ask.
+  std::atomic<bool> down{false};
   std::atomic<uint32_t> connections{0};  // open now, mirrored ones included; any participant
   std::atomic<uint64_t> opened{0};
+  std::atomic<uint64_t> limited{0};    // times that it was passed over because it had as many as it may have
+  std::atomic<uint64_t> persisted{0};  // of those opened: by a persistence entry
+
+  // Counts a connection that is about to be opened, so that all workers together never pass the limit (0: none).
+  // False: it has as many as it may have; nothing was counted.
+  bool reserve(uint32_t connections_max) {
+    constexpr auto relaxed = std::memory_order_relaxed;
+    if (connections_max == 0) {
+      connections.fetch_add(1, relaxed);
+      return true;
+    }
+    uint32_t now = connections.load(relaxed);
+    do {
+      if (now >= connections_max) {
+        limited.fetch_add(1, relaxed);
+        return false;
+      }
+    } while (!connections.compare_exchange_weak(now, now + 1, relaxed, relaxed));
+    return true;
+  }
+  // What was reserved was not opened after all.
+  void release() { connections.fetch_sub(1, std::memory_order_relaxed); }
 };
+static_assert(sizeof(Endpoint) == 64);
 
 struct VirtualServerState {
   std::atomic<bool> mirror{false};  // JavaScript thread

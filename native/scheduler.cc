@@ -2,153 +2,153 @@
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
+
+#include "schedule_hash.h"
 
 namespace tandem {
 namespace {
 
-// splitmix64's finisher: every bit of the input reaches every bit of the output.
-constexpr uint64_t mix(uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
+constexpr auto relaxed = std::memory_order_relaxed;
 
-uint64_t load64(const uint8_t* from) {
-  uint64_t word;
-  std::memcpy(&word, from, sizeof word);
-  return word;
-}
-
-uint64_t hash_address(uint64_t seed, const uint8_t octets[16], uint16_t port) {
-  return mix(mix(mix(seed ^ load64(octets)) ^ load64(octets + 8)) ^ port);
-}
+// Where in the share this client stands: 0..255, and nothing to do with its place in a Maglev table.
+uint32_t turn_of_client(uint64_t client_hash) { return mix_bits(client_hash ^ 0x736c6f7700000001) & 0xff; }
 
 // A number below `bound` from a hash, without a division.
 size_t below(size_t bound, uint64_t hash) { return static_cast<size_t>((hash >> 32) * bound >> 32); }
 
-// Interleaved: the k-th of a member's w turns stands at (2k + 1) / 2w of the round, so the turns of every
-// member are spread evenly over it whatever the others' weights are.
-std::vector<uint16_t> weighted_wheel(const Pool& pool) {
-  uint64_t divisor = 0, sum = 0;
-  for (const uint16_t i : pool.available) {
-    divisor = std::gcd(divisor, uint64_t{pool.members[i].weight});
-    sum += pool.members[i].weight;
+// A connection that asks for a member.
+struct Request {
+  const Pool& pool;
+  Runtime& runtime;
+  uint64_t client_hash;
+  Nanos now;
+
+  const Member& member(size_t index) const { return pool.members[index]; }
+  Endpoint& endpoint(size_t index) const { return runtime.endpoints[pool.members[index].endpoint]; }
+  bool reserve(size_t index) const { return endpoint(index).reserve(member(index).connections_max); }
+
+  bool is_held_back(size_t index) const {
+    return member(index).ramp_from != 0 && turn_of_client(client_hash) >= share_of(pool, member(index), now);
   }
-  if (divisor == 0) return {};
-  sum /= divisor;
+};
 
-  struct Turn {
-    uint32_t position, of;  // a fraction of the round
-    uint16_t member;
-  };
-  std::vector<Turn> turns;
-  for (const uint16_t i : pool.available) {
-    uint64_t weight = pool.members[i].weight / divisor;
-    if (sum > kWheelEntriesMax) weight = std::max<uint64_t>(1, weight * kWheelEntriesMax / sum);
-    for (uint32_t k = 0; k < weight; ++k) turns.push_back({2 * k + 1, static_cast<uint32_t>(2 * weight), i});
-  }
-  std::stable_sort(turns.begin(), turns.end(), [](const Turn& a, const Turn& b) {
-    return uint64_t{a.position} * b.of < uint64_t{b.position} * a.of;
-  });
-  std::vector<uint16_t> wheel;
-  wheel.reserve(turns.size());
-  for (const Turn& turn : turns) wheel.push_back(turn.member);
-  return wheel;
-}
-
-// Eisenbud et al., Maglev (NSDI 2016), section 3.4: every member has a permutation of the table's entries of
-// its own; in turn each takes the first entry of its permutation that is still free. Weights: a member takes
-// part in a round when its credit, which grows by its share of the largest weight, has reached one.
-std::vector<uint16_t> maglev_table(const Pool& pool) {
-  if (pool.available.empty()) return {};
-  const size_t entries = pool.members.size() * 100 <= kMaglevSmall ? kMaglevSmall : kMaglevLarge;
-
-  struct Filler {
-    uint64_t next, skip, credit;
-    uint16_t member;
-  };
-  std::vector<uint16_t> order = pool.available;
-  std::sort(order.begin(), order.end(), [&pool](uint16_t a, uint16_t b) {
-    const Member &x = pool.members[a], &y = pool.members[b];
-    const int addresses = std::memcmp(x.address.octets, y.address.octets, sizeof x.address.octets);
-    return addresses != 0 ? addresses < 0 : x.port < y.port;
-  });
-  std::vector<Filler> fillers;
-  uint64_t heaviest = 0;
-  for (const uint16_t i : order) {
-    const Member& member = pool.members[i];
-    const uint64_t offset = hash_address(0x6f66667365740001, member.address.octets, member.port) % entries;
-    const uint64_t skip = hash_address(0x736b697000000001, member.address.octets, member.port) % (entries - 1) + 1;
-    fillers.push_back({offset, skip, 0, i});
-    heaviest = std::max<uint64_t>(heaviest, member.weight);
-  }
-
-  constexpr uint16_t kFree = 0xffff;
-  std::vector<uint16_t> table(entries, kFree);
-  for (size_t filled = 0; filled < entries;) {
-    for (Filler& filler : fillers) {
-      filler.credit += pool.members[filler.member].weight;
-      if (filler.credit < heaviest) continue;
-      filler.credit -= heaviest;
-      while (table[filler.next] != kFree) filler.next = (filler.next + filler.skip) % entries;
-      table[filler.next] = filler.member;
-      if (++filled == entries) break;
-    }
-  }
-  return table;
-}
-
-int least_connections(const Pool& pool, const Runtime& runtime) {
-  const size_t members = pool.available.size();
-  const size_t looks = std::min(members, kLeastConnectionsScanMax);
-  // One step per connection, so that members with equal load take turns.
-  const uint32_t start = pool.turn.fetch_add(1, std::memory_order_relaxed);
-  int best = -1;
-  uint64_t best_load = 0, best_weight = 1;
+// The first of the candidates that has room, slow start minded; if only slow start is in the way, not minded.
+template <typename Candidate>
+int first_with_room(const Request& request, size_t looks, Candidate candidate) {
+  bool held_back = false;
   for (size_t look = 0; look < looks; ++look) {
-    const uint16_t i = pool.available[(start + look) % members];
-    const Member& member = pool.members[i];
-    const uint64_t load = uint64_t{runtime.endpoints[member.endpoint].connections.load(std::memory_order_relaxed)} + 1;
-    // load / weight < best_load / best_weight
-    if (best >= 0 && load * best_weight >= best_load * member.weight) continue;
-    best = i;
-    best_load = load;
-    best_weight = member.weight;
+    const uint16_t i = candidate(look);
+    if (request.is_held_back(i)) {
+      held_back = true;
+      continue;
+    }
+    if (request.reserve(i)) return i;
+    if (look == 0) request.endpoint(i).limited.fetch_add(1, relaxed);
   }
-  return best;
+  for (size_t look = 0; held_back && look < looks; ++look) {
+    const uint16_t i = candidate(look);
+    if (request.is_held_back(i) && request.reserve(i)) return i;
+  }
+  return -1;
 }
 
-int next_of(const std::vector<uint16_t>& round, const Pool& pool) {
-  return round[pool.turn.fetch_add(1, std::memory_order_relaxed) % round.size()];
+// Each of the members once, beginning at `start`.
+int each_in_turn(const Request& request, const uint16_t* members, size_t count, uint64_t start) {
+  return first_with_room(request, count, [&](size_t look) { return members[(start + look) % count]; });
+}
+
+// Along the wheel from `place`; where many are at their limit the wheel says too little, and each is asked.
+int along_wheel(const Request& request, size_t place) {
+  const std::vector<uint16_t>& wheel = *request.pool.wheel;
+  const int chosen = first_with_room(request, std::min(wheel.size(), kWheelLooksMax), [&](size_t look) {
+    const size_t at = place + look;
+    return wheel[at < wheel.size() ? at : at - wheel.size()];
+  });
+  if (chosen >= 0) return chosen;
+  return each_in_turn(request, request.pool.available.data(), request.pool.available.size(), place);
+}
+
+struct Load {
+  int member = -1;
+  uint64_t connections = 0, capacity = 1;
+
+  bool is_less_than(const Load& other) const {
+    return other.member < 0 || connections * other.capacity < other.connections * capacity;
+  }
+};
+
+// The least loaded of `looks` members that has room.
+int least_loaded(const Request& request, uint64_t start, size_t looks) {
+  const Pool& pool = request.pool;
+  Load best, wanted;  // with room; whether or not
+  for (size_t look = 0; look < looks; ++look) {
+    const uint16_t i = pool.available[(start + look) % pool.available.size()];
+    const Member& member = pool.members[i];
+    const uint64_t open = request.endpoint(i).connections.load(relaxed);
+    const Load load = {i, open + 1, uint64_t{member.weight} * share_of(pool, member, request.now)};
+    if (load.is_less_than(wanted)) wanted = load;
+    if ((member.connections_max == 0 || open < member.connections_max) && load.is_less_than(best)) best = load;
+  }
+  if (wanted.member >= 0 && wanted.member != best.member)
+    request.endpoint(static_cast<size_t>(wanted.member)).limited.fetch_add(1, relaxed);
+  return best.member;
+}
+
+int least_connections(const Request& request) {
+  const size_t members = request.pool.available.size();
+  // One step per connection, so that members with equal load take turns.
+  const uint64_t start = request.pool.turn.fetch_add(1, relaxed);
+  for (size_t from = 0; from < members; from += kLeastConnectionsScanMax) {
+    const size_t looks = std::min(kLeastConnectionsScanMax, members - from);
+    const int best = least_loaded(request, start + from, looks);
+    if (best >= 0 && request.reserve(static_cast<size_t>(best))) return best;
+  }
+  // Other workers have taken the last room of those that had any, or nobody has.
+  return each_in_turn(request, request.pool.available.data(), members, start);
+}
+
+int among_serving(const Request& request) {
+  const Pool& pool = request.pool;
+  switch (pool.scheduler) {
+    case Scheduler::kRoundRobin:
+      return each_in_turn(request, pool.available.data(), pool.available.size(), pool.turn.fetch_add(1, relaxed));
+    case Scheduler::kWeightedRoundRobin:
+      return along_wheel(request, pool.turn.fetch_add(1, relaxed) % pool.wheel->size());
+    case Scheduler::kLeastConnections:
+      return least_connections(request);
+    case Scheduler::kMaglev:
+    case Scheduler::kSourceHash:
+      return along_wheel(request, below(pool.wheel->size(), request.client_hash));
+  }
+  return -1;
+}
+
+// Priority by priority; clients are spread over the members of one.
+int among_spare(const Request& request) {
+  const std::vector<uint16_t>& spare = request.pool.spare;
+  for (size_t first = 0, end; first < spare.size(); first = end) {
+    end = first + 1;
+    while (end < spare.size() && request.member(spare[end]).priority == request.member(spare[first]).priority) ++end;
+    const int chosen = each_in_turn(request, spare.data() + first, end - first, request.client_hash >> 32);
+    if (chosen >= 0) return chosen;
+  }
+  return -1;
 }
 
 }  // namespace
 
-void prepare_schedule(Pool& pool) {
-  pool.available.clear();
-  for (size_t i = 0; i < pool.members.size(); ++i) {
-    if (pool.members[i].up && pool.members[i].weight > 0) pool.available.push_back(static_cast<uint16_t>(i));
-  }
-  pool.wheel.clear();
-  if (pool.scheduler == Scheduler::kWeightedRoundRobin) pool.wheel = weighted_wheel(pool);
-  if (pool.scheduler == Scheduler::kMaglev || pool.scheduler == Scheduler::kSourceHash) pool.wheel = maglev_table(pool);
+Choice schedule(const Pool& pool, Runtime& runtime, uint64_t client_hash, Nanos now) {
+  if (pool.available.empty()) return {-1, false};
+  const Request request = {pool, runtime, client_hash, now};
+  int chosen = among_serving(request);
+  if (chosen < 0) chosen = among_spare(request);
+  return {chosen, chosen < 0};
 }
 
-int schedule(const Pool& pool, const Runtime& runtime, uint64_t client_hash) {
-  if (pool.available.empty()) return -1;
-  switch (pool.scheduler) {
-    case Scheduler::kRoundRobin:
-      return next_of(pool.available, pool);
-    case Scheduler::kWeightedRoundRobin:
-      return next_of(pool.wheel, pool);
-    case Scheduler::kLeastConnections:
-      return least_connections(pool, runtime);
-    case Scheduler::kMaglev:
-    case Scheduler::kSourceHash:
-      return pool.wheel[below(pool.wheel.size(), client_hash)];
-  }
-  return -1;
+uint32_t share_of(const Pool& pool, const Member& member, Nanos now) {
+  if (member.ramp_from == 0 || now >= member.ramp_from + pool.slow_start) return kWholeShare;
+  const Nanos up = now > member.ramp_from ? now - member.ramp_from : 0;
+  return std::max<uint32_t>(1, static_cast<uint32_t>(up * kWholeShare / pool.slow_start));
 }
 
 uint64_t hash_of_client(const Pool& pool, uint8_t family, const uint8_t* address, const uint8_t* port) {

@@ -11,7 +11,7 @@
  */
 
 import type { ConfigError, MirrorMode } from './config/model.js';
-import type { AddressText, ConnectionRow, RoleName, SchedulerName, TableCounts } from './datapath.js';
+import type { AddressText, ConnectionRow, OnMemberDown, RoleName, SchedulerName, TableCounts } from './datapath.js';
 
 export interface Control {
   status(): Promise<Status>;
@@ -105,11 +105,24 @@ export interface MemberStatus {
   readonly nextHopMac: string | null;
   readonly connections: number;
   readonly opened: number;
+  readonly priority: number;
+  /** Null: no limit. */
+  readonly maxConnections: number | null;
+  /** Times it was to get a connection and had as many as it may have. */
+  readonly limited: number;
+  /** Of those opened: by a persistence entry. */
+  readonly persisted: number;
+  /** What slow start gives it now of its share of new connections, 0..1; 1: all. */
+  readonly share: number;
 }
 
 export interface PoolStatus {
   readonly name: string;
   readonly scheduler: SchedulerName;
+  readonly minActiveMembers: number;
+  /** 0: none. */
+  readonly slowStartS: number;
+  readonly onMemberDown: OnMemberDown;
   /** `http every 1000 ms`, or null. */
   readonly monitor: string | null;
   readonly members: readonly MemberStatus[];

@@ -12,6 +12,8 @@ export type AddressText = string;
 export type SchedulerName = 'round-robin' | 'weighted-round-robin' | 'least-connections' | 'maglev' | 'source-hash';
 export type UnknownPolicy = 'drop' | 'reset' | 'adopt';
 export type ClosedPolicy = 'drop' | 'reset';
+/** What becomes of the connections of a member that goes down: native/member_down.h. */
+export type OnMemberDown = 'keep' | 'reset' | 'reselect';
 
 /** Idle timeouts of one virtual server, in seconds; tenths are kept. */
 export interface IdleTimeoutS {
@@ -36,14 +38,36 @@ export interface PolicyMember {
   /** 0..65535; 0 drains: existing connections go on, no new one is scheduled. */
   readonly weight: number;
   readonly up: boolean;
+  /** A monitor or the config says that it is down, so its pool's onMemberDown holds. Default: not up. */
+  readonly down?: boolean;
   /** Index of the device its next hop is on; automap picks the floating address of that device. */
   readonly device: number;
+  /** 0..65535, default 0: members of lower priority serve while fewer than minActiveMembers of higher can. */
+  readonly priority?: number;
+  /** Default 0: no limit. Connections of its address and port, whatever pool they came by. */
+  readonly maxConnections?: number;
 }
 
 export interface PolicyPool {
+  /** What goes on from one policy to the next (slow starts, turns, Maglev tables) goes on under this name. */
   readonly name: string;
   readonly scheduler: SchedulerName;
+  /** Default 1. */
+  readonly minActiveMembers?: number;
+  /** Default 0: a member that comes up has its whole share at once. */
+  readonly slowStartS?: number;
+  /** Default keep. */
+  readonly onMemberDown?: OnMemberDown;
   readonly members: readonly PolicyMember[];
+}
+
+/** A client's connections go to the member that its last one went to. */
+export interface SourcePersistence {
+  /** Bits of an address that make it the same client, 1..32 and 1..128. */
+  readonly prefix4: number;
+  readonly prefix6: number;
+  /** After the last new connection; tenths are kept. */
+  readonly timeoutS: number;
 }
 
 export interface PolicyVirtualServer {
@@ -56,6 +80,8 @@ export interface PolicyVirtualServer {
   /** Index into Policy.pools. */
   readonly pool: number;
   readonly unknown: UnknownPolicy;
+  /** Default null: none. */
+  readonly persistence?: SourcePersistence | null;
   /** SNAT addresses to choose from per member; empty: the member sees the client's own address. */
   readonly snatAddresses: readonly AddressText[];
   readonly mirror: boolean;
@@ -185,6 +211,12 @@ export interface MemberCounts {
   readonly port: number;
   readonly connections: number;
   readonly opened: number;
+  /** Times it was to get a connection and had as many as its maxConnections. */
+  readonly limited: number;
+  /** Of those opened: by a persistence entry. */
+  readonly persisted: number;
+  /** What slow start gives it now of its share of new connections, 0..1, the least of its pools; 1: all. */
+  readonly share: number;
 }
 
 export interface TableCounts {
@@ -200,7 +232,10 @@ export interface Datapath {
   /** Stops and joins them; devices are closed. Idempotent. */
   stop(): void;
 
-  /** Throws, changing nothing, if the description cannot be honoured (too many ids, unknown index). */
+  /**
+   * Throws, changing nothing, if the description cannot be honoured (too many ids, unknown index). A pool that is the
+   * same object in the same place as in the call before is taken as unchanged, and costs next to nothing.
+   */
   setPolicy(policy: PolicyDescription): void;
   /** Next hops of members, by address and port; those not named keep what they had. */
   setNextHops(hops: readonly NextHop[]): void;

@@ -27,6 +27,7 @@ import { ControlError } from '../api.js';
 import { diffConfigs } from '../config/diff.js';
 import type { Config, MirrorMode, UnitName } from '../config/model.js';
 import { buildPolicy, memberKey } from '../config/policy.js';
+import type { PolicyDescription } from '../datapath.js';
 import { failoverConfiguration } from '../failover/configuration.js';
 import type { RoleReport } from '../failover/messages.js';
 import type { Hello } from '../mirror/messages.js';
@@ -61,6 +62,8 @@ export class Balancer implements Control {
   #configLoadedAt: Date;
   /** Mirroring switched at run time. */
   readonly #mirrorOverrides = new Map<string, MirrorMode>();
+  /** In force. */
+  #policy: PolicyDescription | null = null;
   #policyQueued = false;
   #peer: Hello | null = null;
   #connectedSince: Date | null = null;
@@ -293,9 +296,10 @@ export class Balancer implements Control {
     for (const { address, device } of neighbours.status()) {
       if (device !== null) memberDevices.set(address, device);
     }
-    datapath.setPolicy(
-      buildPolicy(this.#config, { memberStates, memberDevices, mirrorOverrides: this.#mirrorOverrides }),
-    );
+    const inputs = { memberStates, memberDevices, mirrorOverrides: this.#mirrorOverrides };
+    const policy = buildPolicy(this.#config, inputs, this.#policy);
+    datapath.setPolicy(policy);
+    this.#policy = policy;
     datapath.setNextHops(neighbours.nextHops());
   }
 

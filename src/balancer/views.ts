@@ -47,9 +47,12 @@ export function poolViews(config: Config, members: MemberView): PoolStatus[] {
   return config.pools.map((pool) => ({
     name: pool.name,
     scheduler: pool.scheduler,
+    minActiveMembers: pool.minActiveMembers,
+    slowStartS: pool.slowStartS,
+    onMemberDown: pool.onMemberDown,
     monitor: pool.monitor === null ? null : monitorText(pool.monitor),
     members: pool.members.map((member): MemberStatus => {
-      const { address, port, weight } = member;
+      const { address, port, weight, priority, maxConnections } = member;
       const health = members.health.get(memberKey(pool.name, address, port));
       const hop = members.hops.get(address);
       const count = counts.get(`${address} ${port}`);
@@ -64,6 +67,11 @@ export function poolViews(config: Config, members: MemberView): PoolStatus[] {
         nextHopMac: hop?.mac ?? null,
         connections: count?.connections ?? 0,
         opened: count?.opened ?? 0,
+        priority,
+        maxConnections,
+        limited: count?.limited ?? 0,
+        persisted: count?.persisted ?? 0,
+        share: count?.share ?? 1,
       };
     }),
   }));

@@ -4,6 +4,7 @@ import type {
   ConnectionsPage,
   CountersStatus,
   FailoverStatus,
+  MemberStatus,
   MirrorStatus,
   PoolStatus,
   Status,
@@ -81,13 +82,18 @@ export function showPools(pools: readonly PoolStatus[], now: number): string {
   if (pools.length === 0) return 'no pools are configured';
   return pools
     .map((pool) => {
-      const head = `pool ${pool.name}: ${pool.scheduler}, ${pool.monitor === null ? 'not monitored' : pool.monitor}`;
+      const head = [
+        `pool ${pool.name}: ${pool.scheduler}, ${pool.monitor ?? 'not monitored'}`,
+        ...poolRules(pool),
+      ].join('\n');
+      const prioritized = new Set(pool.members.map(({ priority }) => priority)).size > 1;
       if (pool.members.length === 0) return `${head}\n(no members)`;
       const members = table(
         [
           left('MEMBER'),
           left('STATE'),
           right('FOR'),
+          ...(prioritized ? [right('PRIO')] : []),
           right('WEIGHT'),
           right('CONNS'),
           right('OPENED'),
@@ -98,6 +104,7 @@ export function showPools(pools: readonly PoolStatus[], now: number): string {
           formatEndpoint(member.address, member.port),
           member.state,
           member.since === null ? '-' : ago(member.since, now),
+          ...(prioritized ? [String(member.priority)] : []),
           String(member.weight),
           figure(member.connections),
           figure(member.opened),
@@ -108,9 +115,31 @@ export function showPools(pools: readonly PoolStatus[], now: number): string {
       const reasons = pool.members
         .filter(({ state, reason }) => state === 'down' && reason !== null)
         .map(({ address, port, reason }) => `! ${formatEndpoint(address, port)}: ${reason}`);
-      return [head, members, ...reasons].join('\n');
+      const notes = pool.members.flatMap(memberNotes);
+      return [head, members, ...notes, ...reasons].join('\n');
     })
     .join('\n\n');
+}
+
+/** What a pool does that not every pool does, in one line or none. */
+function poolRules(pool: PoolStatus): string[] {
+  const rules = [
+    ...(pool.minActiveMembers > 1 ? [`at least ${pool.minActiveMembers} active`] : []),
+    ...(pool.slowStartS > 0 ? [`slow start ${pool.slowStartS} s`] : []),
+    ...(pool.onMemberDown === 'keep' ? [] : [`onMemberDown ${pool.onMemberDown}`]),
+  ];
+  return rules.length === 0 ? [] : [rules.join(', ')];
+}
+
+/** What is to be said of a member beside the table. */
+function memberNotes({ address, port, share, maxConnections, limited, persisted }: MemberStatus): string[] {
+  const notes = [
+    ...(share < 1 ? [`slow start ${Math.floor(share * 100)} %`] : []),
+    ...(maxConnections === null ? [] : [`at most ${figure(maxConnections)}`]),
+    ...(limited > 0 ? [`passed over ${figure(limited)} times`] : []),
+    ...(persisted > 0 ? [`${figure(persisted)} persisted`] : []),
+  ];
+  return notes.length === 0 ? [] : [`${formatEndpoint(address, port)}: ${notes.join(', ')}`];
 }
 
 export function showConnections({ rows, next, used }: ConnectionsPage): string {

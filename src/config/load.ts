@@ -57,6 +57,7 @@ function build(draft: Draft, raw: { datapath?: unknown; mirror?: unknown }): Con
       ...pool,
       name,
       monitor: pool.monitor ? buildMonitor(pool.monitor) : null,
+      members: pool.members.map((member) => ({ ...member, maxConnections: member.maxConnections ?? null })),
     })),
     virtualServers: [...draft.virtualServers].map(
       ([name, server]): VirtualServerConfig => ({
@@ -64,6 +65,7 @@ function build(draft: Draft, raw: { datapath?: unknown; mirror?: unknown }): Con
         name,
         links: linksOfAddress(draft, server.address),
         closed: closed.get(server.address) ?? 'drop',
+        persistence: server.persistence?.source ?? null,
       }),
     ),
     datapath: datapathSchema.parse(raw.datapath ?? {}),

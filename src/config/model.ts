@@ -10,7 +10,9 @@ import type {
   ClosedPolicy,
   DeviceKind,
   IdleTimeoutS,
+  OnMemberDown,
   SchedulerName,
+  SourcePersistence,
   UnknownPolicy,
   Wait,
 } from '../datapath.js';
@@ -70,6 +72,10 @@ export interface MemberConfig {
   readonly weight: number;
   /** `draining`: existing connections go on, no new ones. `down`: as a monitor's down. */
   readonly state: 'enabled' | 'draining' | 'down';
+  /** Higher is preferred. */
+  readonly priority: number;
+  /** Null: no limit. */
+  readonly maxConnections: number | null;
 }
 
 export interface PoolConfig {
@@ -77,6 +83,10 @@ export interface PoolConfig {
   readonly scheduler: SchedulerName;
   readonly members: readonly MemberConfig[];
   readonly monitor: MonitorConfig | null;
+  /** Members of lower priority serve while fewer than these of higher can. */
+  readonly minActiveMembers: number;
+  readonly slowStartS: number;
+  readonly onMemberDown: OnMemberDown;
 }
 
 export type MirrorMode = 'off' | 'async';
@@ -98,6 +108,7 @@ export interface VirtualServerConfig {
   readonly idleTimeoutS: IdleTimeoutS;
   /** Not given: no limit. */
   readonly newConnectionsPerClient?: ClientRate | undefined;
+  readonly persistence: SourcePersistence | null;
 }
 
 export interface Config {

@@ -3,7 +3,14 @@
  * Pure: the same inputs give the same description, so a reload that changes nothing can be seen to.
  */
 
-import type { AddressText, PolicyAddress, PolicyDescription, PolicyMember, PolicyVirtualServer } from '../datapath.js';
+import type {
+  AddressText,
+  PolicyAddress,
+  PolicyDescription,
+  PolicyMember,
+  PolicyPool,
+  PolicyVirtualServer,
+} from '../datapath.js';
 import { addressKind, formatEndpoint, ipAddress } from '../wire/ip_address.js';
 import type { Config, MemberConfig, MirrorMode, PoolConfig, TrafficGroupConfig, VirtualServerConfig } from './model.js';
 
@@ -24,7 +31,12 @@ export function memberKey(pool: string, address: AddressText, port: number): str
   return `${pool} ${formatEndpoint(address, port)}`;
 }
 
-export function buildPolicy(config: Config, inputs: PolicyInputs): PolicyDescription {
+/** Pools that come out as they did `before` are the same objects: the datapath need not read them again. */
+export function buildPolicy(
+  config: Config,
+  inputs: PolicyInputs,
+  before: PolicyDescription | null = null,
+): PolicyDescription {
   return {
     groups: config.trafficGroups.map((group) => ({
       name: group.name,
@@ -32,32 +44,55 @@ export function buildPolicy(config: Config, inputs: PolicyInputs): PolicyDescrip
       floating: config.links.map((link) => floatingOn(group, link)),
     })),
     addresses: ownedAddresses(config),
-    pools: config.pools.map((pool) => ({
-      name: pool.name,
-      scheduler: pool.scheduler,
-      members: pool.members.map((member) => policyMember(pool, member, inputs)),
-    })),
+    pools: config.pools.map((pool, index) =>
+      unchanged(before?.pools[index], {
+        name: pool.name,
+        scheduler: pool.scheduler,
+        minActiveMembers: pool.minActiveMembers,
+        slowStartS: pool.slowStartS,
+        onMemberDown: pool.onMemberDown,
+        members: pool.members.map((member) => policyMember(pool, member, inputs)),
+      }),
+    ),
     virtualServers: config.virtualServers.map((server) => policyVirtualServer(config, server, inputs)),
   };
+}
+
+function unchanged(before: PolicyPool | undefined, made: PolicyPool): PolicyPool {
+  if (before === undefined || before.members.length !== made.members.length) return made;
+  const { members: membersBefore, ...rulesBefore } = before;
+  const { members, ...rules } = made;
+  const same = haveSameValues(rulesBefore, rules);
+  return same && members.every((member, index) => haveSameValues(membersBefore[index]!, member)) ? before : made;
+}
+
+/** Of two objects that were made in the same way, so that their keys stand in the same order. */
+function haveSameValues(left: object, right: object): boolean {
+  const values: readonly unknown[] = Object.values(left);
+  return Object.values(right).every((value, index) => value === values[index]);
 }
 
 function policyMember(pool: PoolConfig, member: MemberConfig, inputs: PolicyInputs): PolicyMember {
   const { address, port } = member;
   const device = inputs.memberDevices.get(address);
-  const monitored = inputs.memberStates.get(memberKey(pool.name, address, port)) !== 'down';
+  const down = member.state === 'down' || inputs.memberStates.get(memberKey(pool.name, address, port)) === 'down';
   return {
     address,
     port,
     weight: member.state === 'draining' ? 0 : member.weight,
-    // A member that no link reaches gets no connection; the device is then a number without meaning.
-    up: member.state !== 'down' && monitored && device !== undefined,
+    // A member that no link reaches gets no connection, and keeps what it has: the link may come back. The device is
+    // then a number without meaning.
+    up: !down && device !== undefined,
+    down,
     device: device ?? 0,
+    priority: member.priority,
+    maxConnections: member.maxConnections ?? 0,
   };
 }
 
 function policyVirtualServer(config: Config, server: VirtualServerConfig, inputs: PolicyInputs): PolicyVirtualServer {
   const group = config.trafficGroups.findIndex(({ name }) => name === server.trafficGroup);
-  const { name, address, port, protocol, unknown, idleTimeoutS, newConnectionsPerClient } = server;
+  const { name, address, port, protocol, unknown, idleTimeoutS, newConnectionsPerClient, persistence } = server;
   return {
     name,
     group,
@@ -70,6 +105,7 @@ function policyVirtualServer(config: Config, server: VirtualServerConfig, inputs
     mirror: (inputs.mirrorOverrides.get(name) ?? server.mirror) === 'async',
     idleTimeoutS,
     newConnectionsPerClient,
+    persistence,
   };
 }
 

@@ -181,7 +181,19 @@ const member = z.strictObject({
   state: z
     .enum(['enabled', 'draining', 'down'])
     .default('enabled')
-    .meta({ description: 'draining: connections go on and no new one comes' }),
+    .meta({ description: 'draining: connections go on, new ones come of persistent clients only; down: none come' }),
+  priority: z
+    .int()
+    .min(0)
+    .max(65535)
+    .default(0)
+    .meta({ description: 'Members of the highest serve; lower ones when fewer than minActiveMembers are left' }),
+  maxConnections: z
+    .int()
+    .min(1)
+    .max(100_000_000)
+    .optional()
+    .meta({ description: 'Connections that its address and port may have, whatever pool they came by' }),
 });
 
 const pool = z.strictObject({
@@ -189,6 +201,19 @@ const pool = z.strictObject({
     .enum(['round-robin', 'weighted-round-robin', 'least-connections', 'maglev', 'source-hash'])
     .default('round-robin'),
   monitor: monitor.optional(),
+  minActiveMembers: z
+    .int()
+    .min(1)
+    .max(MEMBERS_PER_POOL_MAX)
+    .default(1)
+    .meta({ description: 'With fewer available members of higher priority, those of the next lower serve, too' }),
+  slowStartS: seconds(0, 3600)
+    .default(0)
+    .meta({ description: 'A member that comes up gets a share of new connections that grows to its whole over this' }),
+  onMemberDown: z
+    .enum(['keep', 'reset', 'reselect'])
+    .default('keep')
+    .meta({ description: 'What the next packet of a connection meets when its member is down' }),
   members: z.array(member).max(MEMBERS_PER_POOL_MAX),
 });
 
@@ -219,6 +244,18 @@ const newConnectionsPerClient = z
     message: `more than perS allows in ${CLIENT_BURST_MAX_S} s`,
     params: { code: 'burst_too_long', hint: 'lower burst or raise perS' },
   });
+const persistence = z.strictObject({
+  source: z.strictObject({
+    prefix4: z
+      .int()
+      .min(1)
+      .max(32)
+      .default(32)
+      .meta({ description: 'IPv4 addresses alike in these bits are one client' }),
+    prefix6: z.int().min(1).max(128).default(128).meta({ description: 'The same of IPv6; 64 is one network' }),
+    timeoutS: seconds(1, 86_400).default(300).meta({ description: "After the client's last new connection" }),
+  }),
+});
 
 const virtualServer = z.strictObject({
   address,
@@ -251,6 +288,7 @@ const virtualServer = z.strictObject({
   newConnectionsPerClient: newConnectionsPerClient.optional().meta({
     description: 'Connections that one client (an IPv4 address, an IPv6 /64) may open; default: no limit',
   }),
+  persistence: persistence.optional().meta({ description: 'New connections of a client go where its last one went' }),
 });
 
 const datapathShape = z.strictObject({

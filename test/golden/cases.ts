@@ -15,6 +15,7 @@ import { fragmentCases } from './cases_fragments.js';
 import { moreFragmentCases } from './cases_fragments_more.js';
 import { ipCases } from './cases_ip.js';
 import { localCases } from './cases_links.js';
+import { memberCases } from './cases_members.js';
 import { strangerCases } from './cases_strangers.js';
 import { moreStrangerCases } from './cases_strangers_more.js';
 import { tcpCases } from './cases_tcp.js';
@@ -32,4 +33,5 @@ export const cases: readonly Case[] = [
   ...strangerCases,
   ...moreStrangerCases,
   ...floodCases,
+  ...memberCases,
 ];

@@ -26,6 +26,8 @@ export interface Step {
   readonly afterMs?: number;
   /** It opens a new connection on a tuple that has had one. */
   readonly reopens?: true;
+  /** Members that change before it, `POOL ADDRESS`, as a monitor or a reload would have it; in changing cases only. */
+  readonly states?: Readonly<Record<string, 'up' | 'down' | 'draining' | 'gone'>>;
 }
 
 export interface Case {

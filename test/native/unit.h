@@ -37,7 +37,8 @@ struct Unit {
         snat.index = static_cast<uint16_t>(ports.add_address(snat.address.family, snat.address.octets));
       }
     }
-    ready = policy->seal().empty() && fragments.reserve() && table.reserve({connections, 2});
+    ready =
+        policy->seal().empty() && fragments.reserve() && persistence.reserve(1024) && table.reserve({connections, 2});
     table.online(0);
     runtime->traffic[0] = std::make_unique<std::array<Traffic, kVirtualServersMax>>();
     mirror.start(&table, runtime.get(), shared.get(), 1);
@@ -65,8 +66,13 @@ struct Unit {
   }
 
   ForwardContext context() {
-    return {policy.get(), &table, runtime.get(), &ports,    &mirror, shared.get(), &counters, runtime->traffic[0].get(),
-            macs.data(),  0,      now,           &fragments};
+    return {policy.get(),  &table,
+            runtime.get(), &ports,
+            &mirror,       shared.get(),
+            &counters,     runtime->traffic[0].get(),
+            macs.data(),   0,
+            now,           &fragments,
+            &persistence};
   }
 
   // One burst. Each frame lies in memory of exactly its size and the room that forward.h promises.
@@ -141,6 +147,7 @@ struct Unit {
   ConnTable table;
   SnatPorts ports;
   Fragments fragments;
+  Persistence persistence;
   MirrorSource mirror;
   Counters counters;
   std::array<MacAddress, kDevicesMax> macs{};

@@ -83,7 +83,9 @@ class World {
       setMirror: (name, on) => call(`setMirror ${name} ${on}`) > 0,
       tableCounts: () => ({ capacity: 1000, used: 3, waiting: 0, bytes: 96_000 }),
       virtualServerCounts: () => [],
-      memberCounts: () => [{ address: '10.2.0.11', port: 80, connections: 7, opened: 9 }],
+      memberCounts: () => [
+        { address: '10.2.0.11', port: 80, connections: 7, opened: 9, limited: 3, persisted: 2, share: 0.5 },
+      ],
       connections: () => ({ rows: [], next: null }),
     };
     const sharedState: Partial<SharedStateHandle> = {

@@ -35,7 +35,10 @@ describe('a valid config', () => {
       unknown: 'drop',
       closed: 'drop',
       idleTimeoutS: { halfOpen: 10, established: 300, halfClosed: 60, closing: 10, udp: 30 },
+      persistence: null,
     });
+    expect(config.pools[0]).toMatchObject({ minActiveMembers: 1, slowStartS: 0, onMemberDown: 'keep' });
+    expect(config.pools[0]!.members[0]).toMatchObject({ priority: 0, maxConnections: null });
     expect(config.trafficGroups[0]).toMatchObject({
       name: 'main',
       preempt: true,
@@ -66,6 +69,13 @@ describe('a valid config', () => {
     expect(config.datapath.halfOpen).toBe(1000);
     expect(config.virtualServers[0]!.newConnectionsPerClient).toEqual({ perS: 100, burst: 200 });
     expect(config.virtualServers[1]!.newConnectionsPerClient).toBeUndefined();
+  });
+
+  test('persistence: source alone has defaults, and what is said of it is kept', () => {
+    const text = changed('trafficGroup: main, mirror: async', 'trafficGroup: main, persistence: { source: {} }');
+    expect(loaded(text).virtualServers[0]!.persistence).toEqual({ prefix4: 32, prefix6: 128, timeoutS: 300 });
+    const said = text.replace('source: {}', 'source: { prefix4: 24, prefix6: 64, timeoutS: 60 }');
+    expect(loaded(said).virtualServers[0]!.persistence).toEqual({ prefix4: 24, prefix6: 64, timeoutS: 60 });
   });
 
   test('has canonical addresses', () => {

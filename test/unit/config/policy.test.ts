@@ -122,9 +122,41 @@ describe('members', () => {
     expect(up(validConfig, { memberDevices: new Map([['10.2.0.12', 1]]) })).toEqual([false, true]);
   });
 
+  test('that no link reaches are not down: what is open there waits for the link', () => {
+    const members = policy(validConfig, { memberDevices: new Map() }).pools[0]!.members;
+    expect(members.map(({ up, down }) => [up, down])).toEqual([
+      [false, false],
+      [false, false],
+    ]);
+  });
+
+  test('have their limit and priority, the pool its rules', () => {
+    const text = changed('10.2.0.12, port: 80', '10.2.0.12, port: 80, priority: 7, maxConnections: 100').replace(
+      '    members:\n',
+      '    minActiveMembers: 2\n    slowStartS: 30\n    onMemberDown: reselect\n    members:\n',
+    );
+    const [web] = policy(text).pools;
+    expect(web).toMatchObject({ minActiveMembers: 2, slowStartS: 30, onMemberDown: 'reselect' });
+    expect(web!.members.map(({ priority, maxConnections }) => [priority, maxConnections])).toEqual([
+      [0, 0],
+      [7, 100],
+    ]);
+  });
+
+  test('that did not change keep their pool the same object, and the others do not', () => {
+    const config = loaded(validConfig);
+    const before = buildPolicy(config, inputs);
+    const same = buildPolicy(config, inputs, before);
+    expect(same.pools.map((pool, index) => pool === before.pools[index])).toEqual([true, true]);
+    const memberStates = new Map([[memberKey('web', '10.2.0.12', 80), 'down' as const]]);
+    const after = buildPolicy(config, { ...inputs, memberStates }, before);
+    expect(after.pools.map((pool, index) => pool === before.pools[index])).toEqual([false, true]);
+    expect(after).toEqual(buildPolicy(config, { ...inputs, memberStates }));
+  });
+
   test('drain by weight 0', () => {
     const [, draining] = policy(changed('10.2.0.12, port: 80', '10.2.0.12, port: 80, weight: 5, state: draining'))
       .pools[0]!.members;
-    expect(draining).toEqual({ address: '10.2.0.12', port: 80, weight: 0, up: true, device: 1 });
+    expect(draining).toMatchObject({ address: '10.2.0.12', port: 80, weight: 0, up: true, down: false, device: 1 });
   });
 });

@@ -31,8 +31,19 @@ function pool(fields: Partial<PoolConfig> = {}, count = 1): PoolConfig {
     port: 80,
     weight: 1,
     state: 'enabled' as const,
+    priority: 0,
+    maxConnections: null,
   }));
-  return { name: 'web', scheduler: 'round-robin', members, monitor, ...fields };
+  return {
+    name: 'web',
+    scheduler: 'round-robin',
+    members,
+    monitor,
+    minActiveMembers: 1,
+    slowStartS: 0,
+    onMemberDown: 'keep',
+    ...fields,
+  };
 }
 
 function runnerWith(probe: Probe): { runner: MonitorRunner; events: MemberHealth[] } {

@@ -82,6 +82,28 @@ const rows: readonly (readonly [fault: string, description: unknown, sentence: s
     /pools\[0\].scheduler: "random" is none of round-robin, /,
   ],
   ['a weight of -1', withMember({ weight: -1 }), /pools\[0\].members\[0\].weight: -1 is out of range/],
+  ['a priority of -1', withMember({ priority: -1 }), /pools\[0\].members\[0\].priority: -1 is out of range/],
+  ['half a limit', withMember({ maxConnections: 0.5 }), /members\[0\].maxConnections: 0.5\d* is no integer/],
+  [
+    'an unknown onMemberDown',
+    { ...policy, pools: [{ ...pool, onMemberDown: 'panic' }] },
+    /pools\[0\].onMemberDown: "panic" is none of keep, reset, reselect/,
+  ],
+  [
+    'nobody active',
+    { ...policy, pools: [{ ...pool, minActiveMembers: 0 }] },
+    /pools\[0\].minActiveMembers: 0 is out of range/,
+  ],
+  [
+    'a prefix of 33',
+    withServer({ persistence: { prefix4: 33, prefix6: 64, timeoutS: 1 } }),
+    /virtualServers\[0\].persistence.prefix4: 33 is out of range/,
+  ],
+  [
+    'persistence without a timeout',
+    withServer({ persistence: { prefix4: 32, prefix6: 64 } }),
+    /timeoutS: is undefined/,
+  ],
   ['up: "yes"', withMember({ up: 'yes' }), /pools\[0\].members\[0\].up: is a string, not a boolean/],
   [
     'a device that is not there',

@@ -90,7 +90,9 @@ describe('a TCP connection', () => {
     });
     expect(unit.datapath.connections(0, 10, 'other').rows).toEqual([]);
     expect(unit.datapath.tableCounts()).toMatchObject({ capacity: 1024, used: 1 });
-    expect(unit.datapath.memberCounts()).toEqual([{ address: MEMBER, port: 8080, connections: 1, opened: 1 }]);
+    expect(unit.datapath.memberCounts()).toEqual([
+      { address: MEMBER, port: 8080, connections: 1, opened: 1, limited: 0, persisted: 0, share: 1 },
+    ]);
     const [counts] = unit.datapath.virtualServerCounts();
     expect(counts).toMatchObject({ name: 'www', connections: 1, opened: 1, packetsIn: 2, packetsOut: 1, bytesOut: 54 });
     expect(unit.counters()).toEqual({ received: 3, forwarded: 3, opened: 1 });
