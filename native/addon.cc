@@ -401,6 +401,7 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
     row.Set("idleS", view.idle_s);
     row.Set("fromPeer", view.from_peer);
     row.Set("lastHop", view.last_hop);
+    row.Set("forwarding", view.forwarding);
     return row;
   }
 

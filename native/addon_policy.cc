@@ -17,6 +17,7 @@ constexpr const char* kSchedulers[] = {"round-robin", "weighted-round-robin", "l
                                        "maglev",      "source-hash",          nullptr};
 constexpr const char* kUnknowns[] = {"drop", "reset", "adopt", nullptr};
 constexpr const char* kCloseds[] = {"drop", "reset", nullptr};
+constexpr const char* kForwardings[] = {"nat", "dsr", "ipip", "gue", nullptr};
 constexpr const char* kProtocols[] = {"tcp", "udp", nullptr};
 
 constexpr double kIdleTimeoutMaxS = 86400.0 * 365;
@@ -32,9 +33,6 @@ uint32_t index_in(ObjectReader* reader, const Napi::Object& object, const char* 
 
 // The first of each family that is not link-local; else the first.
 void choose_speaker(const Address& address, Address* speakers) {
-  const auto is_link_local = [](const Address& one) {
-    return one.family == 6 && one.octets[0] == 0xfe && (one.octets[1] & 0xc0) == 0x80;
-  };
   Address& speaker = speakers[address.family == 4 ? 0 : 1];
   if (speaker.family == 0 || (is_link_local(speaker) && !is_link_local(address))) speaker = address;
 }
@@ -136,6 +134,11 @@ void read_server(ObjectReader* reader, const Napi::Value& value, const std::stri
   server.protocol = reader->choice(object, "protocol", path, kProtocols) == 0 ? IPPROTO_TCP : IPPROTO_UDP;
   server.pool = static_cast<uint16_t>(index_in(reader, object, "pool", path, draft->policy->pools.size(), "pools"));
   server.unknown = static_cast<Unknown>(reader->choice(object, "unknown", path, kUnknowns));
+  if (reader->ok() && object.Has("forwarding"))
+    server.forwarding = static_cast<Forwarding>(reader->choice(object, "forwarding", path, kForwardings));
+  server.gue_port = kGuePort;
+  if (reader->ok() && object.Has("guePort"))
+    server.gue_port = static_cast<uint16_t>(reader->integer(object, "guePort", path, 1, 65535));
   const Napi::Array snat = reader->array(object, "snatAddresses", path);
   for (uint32_t i = 0; reader->ok() && i < snat.Length(); i++) {
     server.snat_addresses.push_back({reader->address(snat[i], element(path + ".snatAddresses", i)), 0});

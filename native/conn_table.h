@@ -75,6 +75,8 @@ using LastHop = uint64_t;
 //   9      kNoSnat: the member sees the client's own address
 //   10     kAnnounced: the peer knows it (it was told, or it told us), so its close must be told too
 //   11..13 the table's own
+//   16     kDirect: not translated, the member answers past us; `member` is the virtual address, `endpoint` the member
+//   17     kTunnelled: and what the client sends goes to the member in a tunnel (its VirtualServerState says which)
 struct Control {
   static constexpr uint32_t kStateMask = 0x1f;
   static constexpr uint32_t kPendingQueued = 1u << 5;    // in a worker's pending ring
@@ -87,6 +89,8 @@ struct Control {
   static constexpr uint32_t kOccupied = 1u << 11;  // the slot holds a connection, open or dead
   static constexpr uint32_t kUnlinked = 1u << 12;  // dead, and out of the index
   static constexpr uint32_t kWaiting = 1u << 13;   // dead, and counted by waiting()
+  static constexpr uint32_t kDirect = 1u << 16;
+  static constexpr uint32_t kTunnelled = 1u << 17;
 };
 
 struct alignas(64) Connection {
@@ -182,6 +186,8 @@ struct NewConnection {
   uint8_t group;
   bool no_snat;
   bool from_peer;
+  bool direct;         // Control::kDirect: no_snat, too, and `member` is `virtual_address`, the port likewise
+  bool tunnelled;      // Control::kTunnelled: direct, too
   uint8_t client[16];  // IPv4: the first four octets
   uint8_t virtual_address[16];
   uint8_t member[16];

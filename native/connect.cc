@@ -114,9 +114,16 @@ Connection* connect_client(const ForwardContext& context, const Frame& frame, co
     *why = Drop::kNoNeighbour;
     return nullptr;
   }
-  std::memcpy(fresh.member, member.address.octets, sizeof fresh.member);
-  fresh.member_port = member.port;
   fresh.endpoint = member.endpoint;
+  if (server.forwarding == Forwarding::kNat) {
+    std::memcpy(fresh.member, member.address.octets, sizeof fresh.member);
+    fresh.member_port = member.port;
+  } else {
+    fresh.direct = true;
+    fresh.tunnelled = is_tunnel(server.forwarding);
+    std::memcpy(fresh.member, fresh.virtual_address, sizeof fresh.member);
+    fresh.member_port = fresh.virtual_port;
+  }
 
   Connection* opened = nullptr;
   const OpenStatus status = server.snat ? open_with_snat(context, server.snat_by_member[static_cast<size_t>(chosen)],

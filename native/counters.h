@@ -43,6 +43,9 @@ namespace tandem {
   X(kFlowTaken, "without SNAT, the member already has a connection from this client address and port")  \
   X(kVlanTags, "of a connection, with tags that a reply cannot repeat: two of them, or an 802.1ad tag") \
   X(kNotAsked, "ARP or neighbour solicitation for an address that is not active on this unit")          \
+  X(kTunnelJoined, "into a tunnel, and several segments that the kernel had joined")                    \
+  X(kTunnelSource, "no floating address of the member's family for a tunnel to begin at")               \
+  X(kTunnelError, "an error about a tunnelled packet that tells its client nothing")                    \
   X(kDeviceFull, "the device's transmit queue refused it")                                              \
   X(kOversized, "longer than the device's MTU, and its sender is not told")                             \
   X(kDeviceGone, "the interface it was to leave by has been deleted")

@@ -139,6 +139,10 @@ void Engine::publish_states(const PolicyDraft& draft) {
     state.closing.store(timeouts.closing, kRelaxed);
     state.udp.store(timeouts.udp, kRelaxed);
     state.mirror.store(draft.servers[i].mirror, kRelaxed);
+    const VirtualServer& server = draft.policy->virtual_servers[i];
+    if (!is_tunnel(server.forwarding)) continue;
+    state.gue_port.store(server.gue_port, kRelaxed);
+    state.tunnel.store(server.forwarding, kRelaxed);
   }
 }
 

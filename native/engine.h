@@ -67,6 +67,7 @@ struct ConnectionView {
   double idle_s;
   bool from_peer;
   std::string last_hop;
+  const char* forwarding;  // "nat", "dsr", "ipip", "gue"
 };
 
 struct ServerView {

@@ -167,8 +167,9 @@ Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival) {
 
 // ---- a known connection
 
-// What the packet changes of its connection; whatever the peer must know is marked.
-void advance(const Burst& burst, const Frame& frame, const Packet& packet, bool from_client, Connection* connection) {
+// Inlined into what every packet goes through; advance() is the same for the others.
+[[gnu::always_inline]] inline void advance_here(const Burst& burst, const Frame& frame, const Packet& packet,
+                                                bool from_client, Connection* connection) {
   bool changed = false;
 
   uint32_t before = connection->control.load(relaxed);
@@ -176,7 +177,7 @@ void advance(const Burst& burst, const Frame& frame, const Packet& packet, bool 
     const auto state = static_cast<TcpState>(before & Control::kStateMask);
     TcpState next = state;
     if (packet.kind == PacketKind::kTcp) {
-      next = advance_tcp(state, from_client, packet.tcp_flags);
+      next = advance_tcp(state, from_client, packet.tcp_flags, (before & Control::kDirect) != 0);
     } else if (!from_client) {
       next = TcpState::kEstablished;
     }
@@ -201,6 +202,10 @@ void advance(const Burst& burst, const Frame& frame, const Packet& packet, bool 
 }
 
 }  // namespace
+
+void advance(const Burst& burst, const Frame& frame, const Packet& packet, bool from_client, Connection* connection) {
+  advance_here(burst, frame, packet, from_client, connection);
+}
 
 uint32_t mtu_exceeded(const Burst& burst, const Frame& frame, const Packet& packet, LastHop to) {
   const uint32_t mtu = burst.context.runtime->mtu(device_of(to));
@@ -236,6 +241,11 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
     return handle_unknown(burst, frame, arrival, incarnation);
   }
 
+  if ((connection.control.load(relaxed) & Control::kTunnelled) != 0) [[unlikely]] {
+    if (from_client) return forward_into_tunnel(burst, frame, arrival, connection);
+    clamp_answer(burst, frame, packet, connection);
+  }
+
   const LastHop member_hop = burst.context.runtime->endpoints[connection.endpoint].next_hop.load(relaxed);
   const LastHop client_hop = connection.last_hop.load(relaxed);
   const LastHop to = from_client ? member_hop : client_hop;
@@ -245,7 +255,7 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
       return refuse(burst, frame, packet, connection.group, Refusal::too_big(mtu));
   }
 
-  advance(burst, frame, packet, from_client, &connection);
+  advance_here(burst, frame, packet, from_client, &connection);
   count_traffic(burst, connection, from_client, frame.bytes);
   rewrite_packet(frame, packet, ends_for(*burst.context.table, connection, from_client));
   rewrite_link(frame, packet, to, source_mac(burst, connection.group, packet.family, device_of(to)));

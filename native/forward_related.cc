@@ -49,10 +49,9 @@ Verdict forward_icmp_error(Burst& burst, Frame& frame, const Packet& packet, con
   const bool seen = from_client && (connection.control.load(relaxed) & Control::kNoSnat) != 0;
   translate_icmp_error(frame, packet, quote, {seen ? nullptr : reply.source, reply.destination, reversed(reply)});
   count_traffic(burst, connection, from_client, frame.bytes);
-  rewrite_link(frame, packet, to, source_mac(burst, connection.group, packet.family, device_of(to)));
-  burst.context.counters->add(Count::kIcmpErrors);
-  burst.forwarded++;
-  return Verdict::forward(device_of(to));
+  const Verdict verdict = send_along(burst, frame, packet, connection, from_client, to);
+  if (verdict.kind == Verdict::Kind::kForward) burst.context.counters->add(Count::kIcmpErrors);
+  return verdict;
 }
 
 // ---- fragments: the first finds or opens its connection as a whole packet does, the others follow it
@@ -118,12 +117,12 @@ Verdict handle_icmp_error(Burst& burst, Frame& frame, const Arrival& arrival) {
     case QuoteFault::kBadHeader:
       return drop(burst, Drop::kBadHeader);
     case QuoteFault::kUnspeakable:
-      return handle_unknown(burst, frame, arrival, 0);
+      return handle_tunnel_error(burst, frame, arrival, quote);
     case QuoteFault::kNone:
       break;
   }
   const Found found = burst.context.table->find(quote.reply, burst.context.table->hash(quote.reply));
-  if (found.connection == nullptr) return handle_unknown(burst, frame, arrival, 0);
+  if (found.connection == nullptr) return handle_tunnel_error(burst, frame, arrival, quote);
   return forward_icmp_error(burst, frame, arrival.packet, quote, found);
 }
 
@@ -163,10 +162,9 @@ Verdict forward_later_fragment(Burst& burst, Frame& frame, const Packet& packet,
   const bool from_client = found.direction == Direction::kFromClient;
   count_traffic(burst, connection, from_client, frame.bytes);
   rewrite_addresses(frame, packet, ends_for(*burst.context.table, connection, from_client));
-  rewrite_link(frame, packet, to, source_mac(burst, connection.group, packet.family, device_of(to)));
-  burst.context.counters->add(Count::kFragmentsForwarded);
-  burst.forwarded++;
-  return Verdict::forward(device_of(to));
+  const Verdict verdict = send_along(burst, frame, packet, connection, from_client, to);
+  if (verdict.kind == Verdict::Kind::kForward) burst.context.counters->add(Count::kFragmentsForwarded);
+  return verdict;
 }
 
 }  // namespace tandem

@@ -137,13 +137,18 @@ bool is_icmp_error(const Packet& packet) {
 
 QuoteFault read_quote(const Frame& frame, const Packet& packet, Quote* quote) {
   if (!frame.checksum_partial && fold(sum_message(frame, packet)) != 0xffff) return QuoteFault::kBadHeader;
-  quote->network = static_cast<uint16_t>(packet.transport + sizeof(IcmpHeader));
-  const QuoteFault fault =
-      packet.family == 4 ? find_transport_v4(frame, packet.end, quote) : find_transport_v6(frame, packet.end, quote);
+  const auto network = static_cast<uint16_t>(packet.transport + sizeof(IcmpHeader));
+  return read_quoted_packet(frame, packet.family, network, packet.end, quote);
+}
+
+QuoteFault read_quoted_packet(const Frame& frame, uint8_t family, uint16_t network, uint32_t end, Quote* quote) {
+  *quote = {};
+  quote->network = network;
+  const QuoteFault fault = family == 4 ? find_transport_v4(frame, end, quote) : find_transport_v6(frame, end, quote);
   if (fault != QuoteFault::kNone) return fault;
   if (quote->protocol != wire::kTcp && quote->protocol != wire::kUdp) return QuoteFault::kUnspeakable;
   if (quote->transport + kQuotedTransportBytes > quote->end) return QuoteFault::kTruncated;
-  quote->reply = reply_to(frame, packet.family, *quote);
+  quote->reply = reply_to(frame, family, *quote);
   return QuoteFault::kNone;
 }
 

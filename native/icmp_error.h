@@ -41,6 +41,10 @@ enum class QuoteFault : uint8_t {
 // Of an error. RFC 5508 REQ-3: an error whose checksum is wrong is not translated.
 QuoteFault read_quote(const Frame& frame, const wire::Packet& packet, Quote* quote);
 
+// The packet whose IP header lies at `network`, in a frame of which octets up to `end` are the quote's: the same, for
+// what stands deeper in an error.
+QuoteFault read_quoted_packet(const Frame& frame, uint8_t family, uint16_t network, uint32_t end, Quote* quote);
+
 // What the translated error says. `outer_source` nullptr: as it is.
 struct ErrorEnds {
   const uint8_t* outer_source;

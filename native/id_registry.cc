@@ -2,6 +2,7 @@
 #include "id_registry.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace tandem {
 namespace {
@@ -102,6 +103,10 @@ uint16_t IdRegistry::give_endpoint(const Address& address, uint16_t port) {
     endpoint_of_[key(address, port)] = static_cast<uint16_t>(id);
     runtime_->endpoints[id].next_hop.store(0, kRelaxed);
     runtime_->endpoints[id].opened.store(0, kRelaxed);
+    EndpointAddress& to = runtime_->endpoint_addresses[id];
+    to.family = address.family;
+    to.port = port;
+    std::memcpy(to.octets, address.octets, sizeof to.octets);
     return static_cast<uint16_t>(id);
   }
   return kNone;

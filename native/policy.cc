@@ -136,9 +136,11 @@ std::string Policy::check() const {
     if (address->group != server.group)
       return fault("virtual server", i, "its address belongs to another traffic group");
     for (const Member& member : pools[server.pool]->members) {
-      if (member.address.family != family)
+      if (member.address.family != family && !is_tunnel(server.forwarding))
         return fault("virtual server", i, "a member of its pool has an address of the other family");
     }
+    if (server.snat && server.forwarding != Forwarding::kNat)
+      return fault("virtual server", i, "has SNAT addresses, and forwards without translation");
     if (server.snat && server.snat_addresses.empty()) return fault("virtual server", i, "has no SNAT address");
     bool of_family = !server.snat;
     for (const SnatAddress& snat : server.snat_addresses) {

@@ -30,6 +30,11 @@ struct Address {
   friend bool operator==(const Address&, const Address&) = default;
 };
 
+// fe80::/10, RFC 4291 section 2.5.6.
+constexpr bool is_link_local(const Address& address) {
+  return address.family == 6 && address.octets[0] == 0xfe && (address.octets[1] & 0xc0) == 0x80;
+}
+
 enum class Scheduler : uint8_t { kRoundRobin, kWeightedRoundRobin, kLeastConnections, kMaglev, kSourceHash };
 enum class Unknown : uint8_t { kDrop, kReset, kAdopt };
 enum class Closed : uint8_t { kDrop, kReset };
@@ -66,7 +71,9 @@ struct VirtualServer {
   uint16_t port;     // host byte order
   uint16_t pool;     // index in Policy::pools
   Unknown unknown;
-  bool snat;
+  Forwarding forwarding;
+  uint16_t gue_port;  // kGue only, host byte order
+  bool snat;          // kNat only
   std::vector<SnatAddress> snat_addresses;
   // Derived by seal(): for each member of the pool, in its order, the SNAT addresses that are answered on
   // the member's device; all of them where none is.
@@ -91,6 +98,15 @@ struct PolicyGroup {
   const Address* speaker(uint8_t device, uint8_t family) const {
     const Address& address = floating[device][family == 4 ? 0 : 1];
     return address.family == family ? &address : nullptr;
+  }
+  // Where tunnels to members on `device` begin: its floating address there, else elsewhere, as automap chooses. Not a
+  // link-local one, which no router would send an error to. nullptr: there is none.
+  const Address* tunnel_source(uint8_t device, uint8_t family) const {
+    for (size_t look = 0; look < kDevicesMax; ++look) {
+      const Address* address = speaker(static_cast<uint8_t>((device + look) % kDevicesMax), family);
+      if (address != nullptr && !is_link_local(*address)) return address;
+    }
+    return nullptr;
   }
 };
 

@@ -1,6 +1,7 @@
 #include "tcp_state.h"
 
 #include <array>
+#include <cstddef>
 
 namespace tandem {
 namespace {
@@ -29,23 +30,33 @@ constexpr TcpState SS = TcpState::kSynSent, SR = TcpState::kSynReceived, ES = Tc
 // Who pushes data after its FIN has not sent that FIN: somebody else did, and it is taken back. A bare ACK
 // proves nothing, for it also answers the other side's FIN. After a RST any segment but a SYN does: an end
 // that was reset answers what still arrives with another RST, so a real reset stands in the end.
+//
+// Alone: the client, when the member answers past us. Its SYN after its FIN or RST begins anew on the same member,
+// which knows whether it is one. Members' segments that come through us all the same are read as ever.
 // clang-format off
-constexpr TcpState kNext[kTcpStates][2][kEvents] = {
+constexpr TcpState kNext[kTcpStates][3][kEvents] = {
     // from     sender        SYN SYN-ACK ACK PSH FIN RST
     /* SS */ {{/* client */    SS,  SS,   SS, SS, SS, RS},
-              {/* member */    SS,  SR,   SS, SS, SS, RS}},
+              {/* member */    SS,  SR,   SS, SS, SS, RS},
+              {/* alone */     SS,  SS,   ES, ES, FC, RS}},
     /* SR */ {{/* client */    SR,  SR,   ES, ES, FC, RS},
-              {/* member */    SR,  SR,   SR, SR, FS, RS}},
+              {/* member */    SR,  SR,   SR, SR, FS, RS},
+              {/* alone */     SR,  SR,   ES, ES, FC, RS}},
     /* ES */ {{/* client */    ES,  ES,   ES, ES, FC, RS},
-              {/* member */    ES,  ES,   ES, ES, FS, RS}},
+              {/* member */    ES,  ES,   ES, ES, FS, RS},
+              {/* alone */     ES,  ES,   ES, ES, FC, RS}},
     /* FC */ {{/* client */    FC,  FC,   FC, ES, FC, RS},
-              {/* member */    FC,  FC,   FC, FC, CL, RS}},
+              {/* member */    FC,  FC,   FC, FC, CL, RS},
+              {/* alone */     SS,  FC,   FC, ES, FC, RS}},
     /* FS */ {{/* client */    FS,  FS,   FS, FS, CL, RS},
-              {/* member */    FS,  FS,   FS, ES, FS, RS}},
+              {/* member */    FS,  FS,   FS, ES, FS, RS},
+              {/* alone */     FS,  FS,   FS, FS, CL, RS}},
     /* CL */ {{/* client */    CL,  CL,   CL, FS, CL, CL},
-              {/* member */    CL,  CL,   CL, FC, CL, CL}},
+              {/* member */    CL,  CL,   CL, FC, CL, CL},
+              {/* alone */     CL,  CL,   CL, FS, CL, CL}},
     /* RS */ {{/* client */    RS,  RS,   ES, ES, FC, RS},
-              {/* member */    RS,  RS,   ES, ES, FS, RS}},
+              {/* member */    RS,  RS,   ES, ES, FS, RS},
+              {/* alone */     SS,  RS,   ES, ES, FC, RS}},
 };
 // clang-format on
 
@@ -59,8 +70,9 @@ constexpr uint8_t kUdp = 17;
 
 }  // namespace
 
-TcpState advance_tcp(TcpState state, bool from_client, uint8_t flags) {
-  return kNext[static_cast<uint8_t>(state)][from_client ? 0 : 1][kEventOfFlags[flags & 31]];
+TcpState advance_tcp(TcpState state, bool from_client, uint8_t flags, bool past_us) {
+  const size_t sender = from_client ? size_t{past_us} * 2 : 1;
+  return kNext[static_cast<uint8_t>(state)][sender][kEventOfFlags[flags & 31]];
 }
 
 Deciseconds IdleTimeouts::of(uint8_t protocol, TcpState state) const {

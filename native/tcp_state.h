@@ -22,8 +22,10 @@ enum class TcpState : uint8_t {
 };
 inline constexpr uint8_t kTcpStates = 7;
 
-// The state after a segment with these TCP flags (RFC 9293 section 3.1: FIN 1, SYN 2, RST 4, ACK 16).
-TcpState advance_tcp(TcpState state, bool from_client, uint8_t flags);
+// The state after a segment with these TCP flags (RFC 9293 section 3.1: FIN 1, SYN 2, RST 4, ACK 16). `past_us`: the
+// member answers past us, so what the client sends must tell all: its ACK behind its SYN, that the handshake is
+// complete. The client's FIN is then half of a close at least, and nothing tells that it is all of it.
+TcpState advance_tcp(TcpState state, bool from_client, uint8_t flags, bool past_us = false);
 
 // Whether a SYN on a tuple in this state opens a new connection in its place. After a RST alone it does not, or a
 // blind RST and SYN would cut a connection: the SYN goes to the same member, which answers it whichever is true.

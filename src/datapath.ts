@@ -13,6 +13,9 @@ export type SchedulerName = 'round-robin' | 'weighted-round-robin' | 'least-conn
 export type UnknownPolicy = 'drop' | 'reset' | 'adopt';
 export type ClosedPolicy = 'drop' | 'reset';
 
+/** How packets reach a member: translated, or as they are: to its MAC address, in IP, in UDP (draft-ietf-intarea-gue). */
+export type ForwardingName = 'nat' | 'dsr' | 'ipip' | 'gue';
+
 /** Idle timeouts of one virtual server, in seconds; tenths are kept. */
 export interface IdleTimeoutS {
   readonly halfOpen: number;
@@ -48,6 +51,10 @@ export interface PolicyVirtualServer {
   /** Index into Policy.pools. */
   readonly pool: number;
   readonly unknown: UnknownPolicy;
+  /** Default: nat. */
+  readonly forwarding?: ForwardingName;
+  /** `gue`: UDP port that members receive on; default 6080. */
+  readonly guePort?: number;
   /** SNAT addresses to choose from per member; empty: the member sees the client's own address. */
   readonly snatAddresses: readonly AddressText[];
   readonly mirror: boolean;
@@ -156,6 +163,7 @@ export interface ConnectionRow {
   readonly idleS: number;
   readonly fromPeer: boolean;
   readonly lastHop: string;
+  readonly forwarding: ForwardingName;
 }
 
 export interface VirtualServerCounts {

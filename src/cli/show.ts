@@ -116,12 +116,22 @@ export function showPools(pools: readonly PoolStatus[], now: number): string {
 export function showConnections({ rows, next, used }: ConnectionsPage): string {
   if (rows.length === 0) return `no connections (${used} in the table)`;
   const lines = table(
-    [left('VIRTUAL SERVER'), left('CLIENT'), left('MEMBER'), left('SNAT'), left('STATE'), right('IDLE'), left('FROM')],
+    [
+      left('VIRTUAL SERVER'),
+      left('CLIENT'),
+      left('MEMBER'),
+      left('SNAT'),
+      left('BY'),
+      left('STATE'),
+      right('IDLE'),
+      left('FROM'),
+    ],
     rows.map((row) => [
       row.virtualServer,
       row.client,
       row.member,
-      row.snat === '' ? '-' : row.snat,
+      row.snat === '' || row.forwarding !== 'nat' ? '-' : row.snat,
+      row.forwarding,
       row.protocol === 'udp' ? 'udp' : row.state,
       `${Math.round(row.idleS)}s`,
       row.fromPeer ? 'peer' : 'here',

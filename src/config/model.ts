@@ -78,6 +78,12 @@ export interface PoolConfig {
   readonly monitor: MonitorConfig | null;
 }
 
+/**
+ * `nat`: addresses and ports are translated. `dsr`: only the MAC address. A tunnel: nothing, the packet goes in another,
+ * `port` is the UDP port of GUE.
+ */
+export type ForwardingConfig = 'nat' | 'dsr' | { readonly tunnel: 'ipip' | 'gue'; readonly port: number };
+
 export type MirrorMode = 'off' | 'async';
 
 export interface VirtualServerConfig {
@@ -89,7 +95,8 @@ export interface VirtualServerConfig {
   readonly trafficGroup: string;
   /** Links on which the address is answered; default: every link of the group. */
   readonly links: readonly string[];
-  /** `automap`: the group's floating address on the member's link. `none`: members route back through it. */
+  readonly forwarding: ForwardingConfig;
+  /** `none` where nothing is translated. `automap`: the group's floating address on the member's link. `none`: members route back through it. */
   readonly snat: 'automap' | 'none' | readonly AddressText[];
   readonly mirror: MirrorMode;
   readonly unknown: UnknownPolicy;

@@ -201,6 +201,14 @@ const idleTimeoutS = z.strictObject({
   udp: seconds(0.1, 86_400).default(30).meta({ description: 'UDP' }),
 });
 
+const forwarding = z.union([
+  z.enum(['nat', 'dsr']),
+  z.strictObject({
+    tunnel: z.enum(['ipip', 'gue']),
+    port: port.optional().meta({ description: "gue: the members' UDP port; default: 6080" }),
+  }),
+]);
+
 const virtualServer = z.strictObject({
   address,
   port,
@@ -213,11 +221,15 @@ const virtualServer = z.strictObject({
     .max(LINKS_MAX)
     .optional()
     .meta({ description: "Links on which the address is answered; default: the group's links of its family" }),
+  forwarding: forwarding.default('nat').meta({
+    description: 'nat: translated; dsr: only the MAC address is; tunnel: in IP or UDP. Members answer past the pair',
+  }),
   snat: z
     .union([z.enum(['automap', 'none']), z.array(address).min(1).max(SNAT_ADDRESSES_MAX)])
-    .default('automap')
+    .optional()
     .meta({
-      description: "automap: the group's floating address on the member's link; none: servers route through it",
+      description:
+        "automap, the default of nat: the group's floating address on the member's link; none: servers route through it",
     }),
   mirror: z.enum(['off', 'async']).default('off').meta({ description: 'Connection mirroring to the peer' }),
   unknown: z

@@ -8,6 +8,7 @@ import { ipAddress } from '../wire/ip_address.js';
 import { addressRules, families, floatingOn } from './address_rules.js';
 import type { Draft } from './draft.js';
 import type { Fault, Path } from './faults.js';
+import { forwardingRules } from './forwarding_rules.js';
 import { MEMBERS_MAX, type ShapedVirtualServer, TRAFFIC_GROUPS_MAX, VIRTUAL_SERVERS_MAX } from './schema.js';
 
 type Rule = (draft: Draft) => Fault[];
@@ -25,6 +26,7 @@ const RULES: readonly Rule[] = [
   virtualServersFitTheirPools,
   virtualServersAreOnTheirGroupsLinks,
   snatAddressesFit,
+  ...forwardingRules,
   whatIsSaidOfAnAddressAgrees,
   udpIsNotMirrored,
   ...addressRules,
@@ -197,9 +199,10 @@ function virtualServersAreDistinct({ virtualServers }: Draft): Fault[] {
   });
 }
 
-/** The datapath translates addresses, not families. */
+/** The datapath translates addresses, not families; in a tunnel either goes to either. */
 function virtualServersFitTheirPools({ virtualServers, pools }: Draft): Fault[] {
   return [...virtualServers].flatMap(([name, server]) => {
+    if (typeof server.forwarding === 'object') return [];
     const { family } = ipAddress(server.address);
     const stranger = pools.get(server.pool)?.members.find((member) => ipAddress(member.address).family !== family);
     if (stranger === undefined) return [];
@@ -208,7 +211,7 @@ function virtualServersFitTheirPools({ virtualServers, pools }: Draft): Fault[] 
       {
         code: 'family_mismatch',
         message,
-        hint: 'use one pool per address family',
+        hint: 'use one pool per address family, or a tunnel',
         path: ['virtualServers', name, 'pool'],
       },
     ];
@@ -238,8 +241,9 @@ function snatAddressesFit({ virtualServers, trafficGroups }: Draft): Fault[] {
   return [...virtualServers].flatMap(([name, server]): Fault[] => {
     const { family } = ipAddress(server.address);
     const path: Path = ['virtualServers', name, 'snat'];
-    if (server.snat === 'none') return [];
-    if (server.snat !== 'automap') {
+    // Without translation there is none: forwarding_rules.ts says so.
+    if (server.snat === 'none' || server.forwarding !== 'nat') return [];
+    if (server.snat !== 'automap' && server.snat !== undefined) {
       return server.snat.flatMap((address, index) =>
         ipAddress(address).family === family
           ? []

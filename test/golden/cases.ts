@@ -10,7 +10,14 @@
 import { connectionCases } from './cases_connections.js';
 import { errorCases } from './cases_errors.js';
 import { fragmentCases } from './cases_fragments.js';
+import { modeCases } from './cases_modes.js';
 import { strangerCases } from './cases_strangers.js';
 import type { Case } from './network.js';
 
-export const cases: readonly Case[] = [...connectionCases, ...errorCases, ...fragmentCases, ...strangerCases];
+export const cases: readonly Case[] = [
+  ...connectionCases,
+  ...errorCases,
+  ...fragmentCases,
+  ...modeCases,
+  ...strangerCases,
+];

@@ -183,6 +183,7 @@ export const connection: ConnectionRow = {
   state: 'established',
   idleS: 3.2,
   fromPeer: true,
+  forwarding: 'nat',
   lastHop: '02:00:00:00:0c:01 on client',
 };
 

@@ -31,6 +31,7 @@ describe('a valid config', () => {
       trafficGroup: 'main',
       links: ['client', 'server'],
       snat: 'automap',
+      forwarding: 'nat',
       mirror: 'async',
       unknown: 'drop',
       closed: 'drop',
