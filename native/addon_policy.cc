@@ -18,7 +18,8 @@ constexpr const char* kSchedulers[] = {"round-robin", "weighted-round-robin", "l
 constexpr const char* kUnknowns[] = {"drop", "reset", "adopt", nullptr};
 constexpr const char* kCloseds[] = {"drop", "reset", nullptr};
 constexpr const char* kForwardings[] = {"nat", "dsr", "ipip", "gue", nullptr};
-constexpr const char* kProtocols[] = {"tcp", "udp", nullptr};
+constexpr const char* kProtocols[] = {"any", "tcp", "udp", nullptr};
+constexpr uint8_t kProtocolNumbers[] = {0, IPPROTO_TCP, IPPROTO_UDP};
 
 constexpr double kIdleTimeoutMaxS = 86400.0 * 365;
 
@@ -93,7 +94,7 @@ void read_pool(ObjectReader* reader, const Napi::Value& value, const std::string
     const Napi::Object member = reader->object(members[i], at);
     Member made{};
     made.address = reader->address(member, "address", at);
-    made.port = static_cast<uint16_t>(reader->integer(member, "port", at, 1, 65535));
+    made.port = static_cast<uint16_t>(reader->integer(member, "port", at, 0, 65535));
     made.weight = static_cast<uint16_t>(reader->integer(member, "weight", at, 0, 65535));
     made.up = reader->boolean(member, "up", at);
     made.device = static_cast<uint8_t>(reader->integer(member, "device", at, 0, last_index(devices)));
@@ -115,6 +116,7 @@ IdleTimeouts read_timeouts(ObjectReader* reader, const Napi::Object& server, con
   timeouts.half_closed = read("halfClosed");
   timeouts.closing = read("closing");
   timeouts.udp = read("udp");
+  timeouts.other = reader->ok() && object.Has("other") ? read("other") : timeouts.udp;
   return timeouts;
 }
 
@@ -130,8 +132,10 @@ void read_server(ObjectReader* reader, const Napi::Value& value, const std::stri
   }
   server.group = static_cast<uint8_t>(index_in(reader, object, "group", path, draft->policy->groups.size(), "groups"));
   server.address = reader->address(object, "address", path);
-  server.port = static_cast<uint16_t>(reader->integer(object, "port", path, 1, 65535));
-  server.protocol = reader->choice(object, "protocol", path, kProtocols) == 0 ? IPPROTO_TCP : IPPROTO_UDP;
+  server.port = server.port_last = static_cast<uint16_t>(reader->integer(object, "port", path, 0, 65535));
+  if (reader->ok() && object.Has("portLast"))
+    server.port_last = static_cast<uint16_t>(reader->integer(object, "portLast", path, 0, 65535));
+  server.protocol = kProtocolNumbers[reader->choice(object, "protocol", path, kProtocols)];
   server.pool = static_cast<uint16_t>(index_in(reader, object, "pool", path, draft->policy->pools.size(), "pools"));
   server.unknown = static_cast<Unknown>(reader->choice(object, "unknown", path, kUnknowns));
   if (reader->ok() && object.Has("forwarding"))

@@ -103,6 +103,12 @@ inline void read_flow(const Frame& frame, const wire::Packet& packet, FlowKey* f
       wire::load32(frame.data + packet.transport) | uint64_t{packet.protocol} << 32 | uint64_t{packet.family} << 40;
 }
 
+// Of a protocol without ports that we know of.
+inline void read_portless_flow(const Frame& frame, const wire::Packet& packet, FlowKey* flow) {
+  read_addresses(frame, packet, flow);
+  flow->words[4] = uint64_t{packet.protocol} << 32 | uint64_t{packet.family} << 40;
+}
+
 inline const uint8_t* destination_of(const Frame& frame, const wire::Packet& packet) {
   return packet.family == 4 ? wire::header_in<wire::Ipv4Header>(frame.data, packet.network).destination
                             : wire::header_in<wire::Ipv6Header>(frame.data, packet.network).destination;
@@ -157,6 +163,11 @@ uint32_t mtu_exceeded(const Burst& burst, const Frame& frame, const wire::Packet
 // forward.cc: what a packet changes of its connection; whatever the peer must know is marked.
 void advance(const Burst& burst, const Frame& frame, const wire::Packet& packet, bool from_client,
              Connection* connection);
+
+// forward_related.cc: a packet of a protocol other than TCP, UDP and ICMP; the same once its connection is found. Of
+// these addresses are translated and nothing else.
+[[gnu::cold]] Verdict handle_portless(Burst& burst, Frame& frame, const Arrival& arrival);
+[[gnu::cold]] Verdict forward_portless(Burst& burst, Frame& frame, const Arrival& arrival, const Found& found);
 
 // forward_tunnel.cc: a client's packet of a connection that is tunnelled (Control::kTunnelled), its TTL above 1.
 [[gnu::cold]] Verdict forward_into_tunnel(Burst& burst, Frame& frame, const Arrival& arrival, Connection& connection);

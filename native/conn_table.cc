@@ -187,7 +187,8 @@ OpenStatus ConnTable::open(Participant who, const NewConnection& fresh, Nanos no
     const uint32_t control = Control::kOccupied | static_cast<uint32_t>(fresh.state) |
                              (fresh.from_peer ? Control::kFromPeer | Control::kAnnounced : 0) |
                              (fresh.no_snat ? Control::kNoSnat : 0) | (fresh.direct ? Control::kDirect : 0) |
-                             (fresh.tunnelled ? Control::kTunnelled : 0);
+                             (fresh.tunnelled ? Control::kTunnelled : 0) |
+                             (has_ports(fresh.protocol) ? 0 : Control::kPortless);
     connection.control.store(control, release);
     FlowIndex::fill(client_place, client_places.tag, table.entry_of(connection, Direction::kFromClient));
     FlowIndex::fill(server_place, server_places.tag, table.entry_of(connection, Direction::kFromServer));

@@ -53,6 +53,9 @@ struct FlowKey {
   friend bool operator==(const FlowKey&, const FlowKey&) = default;
 };
 
+// TCP and UDP; flows of other protocols have ports of 0.
+constexpr bool has_ports(uint8_t protocol) { return protocol == 6 || protocol == 17; }
+
 enum class Direction : uint8_t { kFromClient = 0, kFromServer = 1 };
 
 struct Ipv6Addresses {
@@ -77,6 +80,7 @@ using LastHop = uint64_t;
 //   11..13 the table's own
 //   16     kDirect: not translated, the member answers past us; `member` is the virtual address, `endpoint` the member
 //   17     kTunnelled: and what the client sends goes to the member in a tunnel (its VirtualServerState says which)
+//   18     kPortless: neither TCP nor UDP; its ports are 0, and nothing behind the IP header is touched
 struct Control {
   static constexpr uint32_t kStateMask = 0x1f;
   static constexpr uint32_t kPendingQueued = 1u << 5;    // in a worker's pending ring
@@ -91,6 +95,7 @@ struct Control {
   static constexpr uint32_t kWaiting = 1u << 13;   // dead, and counted by waiting()
   static constexpr uint32_t kDirect = 1u << 16;
   static constexpr uint32_t kTunnelled = 1u << 17;
+  static constexpr uint32_t kPortless = 1u << 18;
 };
 
 struct alignas(64) Connection {

@@ -28,10 +28,13 @@ NewConnection describe(const Frame& frame, const wire::Packet& packet, const Ope
     std::memcpy(fresh.client, ip.source, sizeof ip.source);
     std::memcpy(fresh.virtual_address, ip.destination, sizeof ip.destination);
   }
-  // TCP and UDP begin alike.
-  const auto& ports = wire::header_in<wire::UdpHeader>(frame.data, packet.transport);
-  fresh.client_port = ports.source_port;
-  fresh.virtual_port = ports.destination_port;
+  if (has_ports(packet.protocol)) {  // TCP and UDP begin alike
+    const auto& ports = wire::header_in<wire::UdpHeader>(frame.data, packet.transport);
+    fresh.client_port = ports.source_port;
+    fresh.virtual_port = ports.destination_port;
+  } else {
+    fresh.client_port = fresh.virtual_port = wire::be16(0);
+  }
   fresh.virtual_server = opening.server->id;
   fresh.incarnation = opening.incarnation;
   fresh.state = opening.state;
@@ -76,6 +79,16 @@ OpenStatus open_with_snat(const ForwardContext& context, const std::vector<SnatA
   for (size_t choice = 0; choice < choices.size(); ++choice) {
     const SnatAddress& snat = choices[(turn + choice) % choices.size()];
     std::memcpy(fresh->snat, snat.address.octets, sizeof fresh->snat);
+    if (!has_ports(fresh->protocol)) {
+      // One client of a protocol for each SNAT address and member: nothing tells a second one's answers from the
+      // first's.
+      fresh->snat_port = 0;
+      const OpenStatus status = open_connection(books_of(context), context.worker, *fresh, context.now, opened);
+      if (status == OpenStatus::kOpened) return status;
+      *why = drop_of(status);
+      if (status == OpenStatus::kServerFlowTaken) continue;
+      return status;
+    }
     while (tries++ < kSnatTriesMax) {
       const SnatPorts::Allocation found = context.snat_ports->allocate(snat.index, endpoint, context.now);
       if (found.port == 0) break;  // none free on this address
@@ -102,7 +115,7 @@ Connection* connect_client(const ForwardContext& context, const Frame& frame, co
   const Pool& pool = *context.policy->pools[server.pool];
   NewConnection fresh = describe(frame, packet, opening);
 
-  const uint8_t* client_port = frame.data + packet.transport;
+  const auto* client_port = reinterpret_cast<const uint8_t*>(&fresh.client_port);
   const int chosen = schedule(pool, *context.runtime, hash_of_client(pool, packet.family, fresh.client, client_port));
   if (chosen < 0) {
     *why = Drop::kNoMember;
@@ -117,7 +130,7 @@ Connection* connect_client(const ForwardContext& context, const Frame& frame, co
   fresh.endpoint = member.endpoint;
   if (server.forwarding == Forwarding::kNat) {
     std::memcpy(fresh.member, member.address.octets, sizeof fresh.member);
-    fresh.member_port = member.port;
+    fresh.member_port = member.port != 0 && has_ports(packet.protocol) ? wire::be16(member.port) : fresh.virtual_port;
   } else {
     fresh.direct = true;
     fresh.tunnelled = is_tunnel(server.forwarding);

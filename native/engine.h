@@ -61,7 +61,7 @@ struct TakenRecords {
 
 struct ConnectionView {
   std::string virtual_server;
-  bool udp;
+  std::string protocol;  // "tcp", "udp", else its number
   std::string client, virtual_address, member, snat;
   const char* state;
   double idle_s;

@@ -4,6 +4,7 @@
 
 #include "address_text.h"
 #include "engine.h"
+#include "wire/headers.h"
 
 namespace tandem {
 namespace {
@@ -27,6 +28,11 @@ Address address_v6(const uint8_t octets[16]) {
   Address address{6, {}};
   std::memcpy(address.octets, octets, 16);
   return address;
+}
+
+std::string protocol_name(uint8_t protocol) {
+  if (protocol == wire::kTcp) return "tcp";
+  return protocol == wire::kUdp ? "udp" : std::to_string(protocol);
 }
 
 const char* forwarding_name(uint32_t control, const VirtualServerState& server) {
@@ -113,7 +119,7 @@ ConnectionView Engine::view(const Connection& connection, Nanos now) const {
   if ((control & Control::kNoSnat) != 0) snat = client;
   const bool direct = (control & Control::kDirect) != 0;
   view.virtual_server = ids_.server_name(connection.virtual_server);
-  view.udp = connection.protocol == 17;
+  view.protocol = protocol_name(connection.protocol);
   view.client = address_port_text(client, connection.client_port.host());
   view.virtual_address = address_port_text(virtual_address, connection.virtual_port.host());
   view.member =

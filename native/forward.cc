@@ -149,6 +149,7 @@ Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival) {
     case Path::kIcmpError:
       return handle_icmp_error(burst, frame, arrival);
     case Path::kOtherIp:
+      if (arrival.packet.kind == PacketKind::kOther) return handle_portless(burst, frame, arrival);
       return handle_unknown(burst, frame, arrival, 0);
     case Path::kArpRequest:
       return handle_arp(burst, frame, arrival.packet);
@@ -241,8 +242,11 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
     return handle_unknown(burst, frame, arrival, incarnation);
   }
 
-  if ((connection.control.load(relaxed) & Control::kTunnelled) != 0) [[unlikely]] {
-    if (from_client) return forward_into_tunnel(burst, frame, arrival, connection);
+  if (const uint32_t control = connection.control.load(relaxed);
+      (control & (Control::kTunnelled | Control::kPortless)) != 0) [[unlikely]] {
+    if (from_client && (control & Control::kTunnelled) != 0)
+      return forward_into_tunnel(burst, frame, arrival, connection);
+    if ((control & Control::kPortless) != 0) return forward_portless(burst, frame, arrival, found);
     clamp_answer(burst, frame, packet, connection);
   }
 

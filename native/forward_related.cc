@@ -83,9 +83,14 @@ Verdict handle_first_fragment(Burst& burst, Frame& frame, const Arrival& arrival
   Arrival whole = arrival;
   const wire::FragmentFault fault = wire::parse_first_fragment(frame.data, fragment, &whole.packet);
   if (fault != wire::FragmentFault::kNone) return drop(burst, drop_of(fault));
-  if (whole.packet.kind == PacketKind::kOther) return drop(burst, Drop::kFragment);
+  if (whole.packet.protocol == wire::kIcmp || whole.packet.protocol == wire::kIcmpv6)
+    return drop(burst, Drop::kFragment);
   whole.path = Path::kConnection;
-  read_flow(frame, whole.packet, &whole.flow);
+  if (whole.packet.kind == PacketKind::kOther) {
+    read_portless_flow(frame, whole.packet, &whole.flow);
+  } else {
+    read_flow(frame, whole.packet, &whole.flow);
+  }
   whole.hash = burst.context.table->hash(whole.flow);
   whole.likely = FlowIndex::kNone;
   // RFC 6946: a fragment that is all of its packet is nobody's fragment.
@@ -145,6 +150,29 @@ Verdict handle_fragment(Burst& burst, Frame& frame, const Arrival& arrival) {
       break;
   }
   return drop(burst, admission.why);
+}
+
+Verdict handle_portless(Burst& burst, Frame& frame, const Arrival& arrival) {
+  Arrival whole = arrival;
+  read_portless_flow(frame, whole.packet, &whole.flow);
+  whole.hash = burst.context.table->hash(whole.flow);
+  whole.likely = FlowIndex::kNone;
+  return handle_connection(burst, frame, whole);
+}
+
+Verdict forward_portless(Burst& burst, Frame& frame, const Arrival& arrival, const Found& found) {
+  Connection& connection = *found.connection;
+  const Packet& packet = arrival.packet;
+  const bool from_client = found.direction == Direction::kFromClient;
+  Drop why;
+  const LastHop to = way_along(burst, frame, packet, found, &why);
+  if (to == 0) return drop(burst, why);
+  if (const uint32_t mtu = mtu_exceeded(burst, frame, packet, to); mtu != 0)
+    return refuse(burst, frame, packet, connection.group, Refusal::too_big(mtu));
+  advance(burst, frame, packet, from_client, &connection);
+  count_traffic(burst, connection, from_client, frame.bytes);
+  rewrite_addresses(frame, packet, ends_for(*burst.context.table, connection, from_client));
+  return send_along(burst, frame, packet, connection, from_client, to);
 }
 
 Verdict forward_later_fragment(Burst& burst, Frame& frame, const Packet& packet, uint64_t ports) {

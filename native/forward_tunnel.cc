@@ -72,7 +72,12 @@ Verdict forward_into_tunnel(Burst& burst, Frame& frame, const Arrival& arrival, 
   advance(burst, frame, packet, true, &connection);
   count_traffic(burst, connection, true, frame.bytes);
   clamp_segment_size(frame, packet, way.mtu);
-  rewrite_packet(frame, packet, ends_for(*burst.context.table, connection, true));
+  const Ends ends = ends_for(*burst.context.table, connection, true);
+  if (has_ports(connection.protocol)) {
+    rewrite_packet(frame, packet, ends);
+  } else {
+    rewrite_addresses(frame, packet, ends);
+  }
   return send(burst, frame, packet, connection, way);
 }
 

@@ -300,6 +300,9 @@ bool MirrorSink::Impl::translate(Parsed* parsed) const {
   if (fresh.virtual_server >= dictionary.virtual_servers.size()) return false;
   fresh.virtual_server = dictionary.virtual_servers[fresh.virtual_server];
   fresh.endpoint = members.find(parsed->member_family, parsed->member, parsed->member_port);
+  // A member that keeps the client's port has none of its own.
+  if (fresh.endpoint == MemberIndex::kNone)
+    fresh.endpoint = members.find(parsed->member_family, parsed->member, wire::be16(0));
   if (fresh.virtual_server >= kVirtualServersMax || fresh.endpoint >= kMembersMax) return false;
   const uint8_t device = dictionary.devices[parsed->device];
   fresh.last_hop = fresh.last_hop == 0 || device >= kDevicesMax ? 0 : fresh.last_hop | uint64_t{device} << 48;

@@ -41,7 +41,7 @@ enum class Closed : uint8_t { kDrop, kReset };
 
 struct Member {
   Address address;
-  uint16_t port;      // host byte order
+  uint16_t port;      // host byte order; 0: the port that the client asked for
   uint16_t endpoint;  // id in Runtime::endpoints
   uint16_t weight;    // 0: draining, existing connections go on
   bool up;            // a monitor says so, or there is none
@@ -67,9 +67,11 @@ struct VirtualServer {
   uint16_t id;  // in Runtime::virtual_servers
   uint8_t group;
   Address address;
-  uint8_t protocol;  // IPPROTO_TCP or IPPROTO_UDP
-  uint16_t port;     // host byte order
-  uint16_t pool;     // index in Policy::pools
+  uint8_t protocol;  // IPPROTO_TCP, IPPROTO_UDP, or 0: any protocol, and then any port
+  // Host byte order. The last is the first, or ends a range; 0 and 65535: any port.
+  uint16_t port;
+  uint16_t port_last;
+  uint16_t pool;  // index in Policy::pools
   Unknown unknown;
   Forwarding forwarding;
   uint16_t gue_port;  // kGue only, host byte order
@@ -123,8 +125,9 @@ class Policy {
   std::string seal();
 
   const OwnedAddress* owned(uint8_t family, const uint8_t* octets) const;
+  // The exact port comes first, then a range, then any port, then any protocol. Of protocols without ports, `port` 0.
   const VirtualServer* virtual_server(uint8_t family, const uint8_t* octets, uint8_t protocol, uint16_t port) const;
-  // Whether some pool has a member with this address and port (host byte order).
+  // Whether some pool has a member with this address and port (host byte order), or with this address and any port.
   bool is_member(uint8_t family, const uint8_t* octets, uint16_t port) const;
   // The group whose virtual MAC on `device` this is, or -1. `family` receives 4 or 6.
   int group_of_mac(const uint8_t mac[6], uint8_t device, uint8_t* family) const;
@@ -148,11 +151,24 @@ class Policy {
     std::vector<Slot> slots_;
   };
 
+  // The virtual servers of one address and protocol that are port ranges, ascending and apart.
+  struct Ranges {
+    Address address;
+    uint8_t protocol;
+    std::vector<uint32_t> servers;
+  };
+
   std::string check() const;
+  std::string index_servers();
+  const VirtualServer* server_at(uint8_t family, const uint8_t* octets, uint8_t protocol, uint32_t port) const;
+  Ranges* ranges_of(const Address& address, uint8_t protocol);
+  bool has_member(uint8_t family, const uint8_t* octets, uint16_t port) const;
   std::string index_virtual_macs();
 
   Index address_index_;
-  Index server_index_;
+  Index server_index_;  // by exact port, and those of any port
+  Index range_index_;
+  std::vector<Ranges> ranges_;
   Index member_index_;
   std::vector<std::pair<Address, uint16_t>> member_addresses_;
   // [device][0: IPv4, 1: IPv6][VRID]: group + 1, or 0.

@@ -51,7 +51,7 @@ struct EndpointAddress {
 struct VirtualServerState {
   std::atomic<bool> mirror{false};  // JavaScript thread
   // Written with the policy; kept for the connections of a virtual server that is gone.
-  std::atomic<Deciseconds> half_open{0}, established{0}, half_closed{0}, closing{0}, udp{0};
+  std::atomic<Deciseconds> half_open{0}, established{0}, half_closed{0}, closing{0}, udp{0}, other{0};
   std::atomic<uint32_t> connections{0};  // open now; any participant
   std::atomic<uint64_t> opened{0};
   // What its tunnelled connections go through: kIpip or kGue, and the UDP port of members. JavaScript thread; as they
@@ -62,7 +62,7 @@ struct VirtualServerState {
   IdleTimeouts timeouts() const {
     constexpr auto relaxed = std::memory_order_relaxed;
     return {half_open.load(relaxed), established.load(relaxed), half_closed.load(relaxed), closing.load(relaxed),
-            udp.load(relaxed)};
+            udp.load(relaxed), other.load(relaxed)};
   }
 };
 

@@ -66,7 +66,7 @@ constexpr Timeout kTimeout[kTcpStates] = {Timeout::kHalfOpen,   Timeout::kHalfOp
                                           Timeout::kHalfClosed, Timeout::kHalfClosed, Timeout::kClosing,
                                           Timeout::kClosing};
 
-constexpr uint8_t kUdp = 17;
+constexpr uint8_t kTcp = 6, kUdp = 17;
 
 }  // namespace
 
@@ -76,7 +76,7 @@ TcpState advance_tcp(TcpState state, bool from_client, uint8_t flags, bool past_
 }
 
 Deciseconds IdleTimeouts::of(uint8_t protocol, TcpState state) const {
-  if (protocol == kUdp) return udp;
+  if (protocol != kTcp) return protocol == kUdp ? udp : other;
   const Deciseconds by_timeout[] = {half_open, established, half_closed, closing};
   return by_timeout[static_cast<uint8_t>(kTimeout[static_cast<uint8_t>(state)])];
 }

@@ -38,6 +38,7 @@ struct IdleTimeouts {
   Deciseconds half_closed;  // kFinClient, kFinServer
   Deciseconds closing;      // kClosing, kReset
   Deciseconds udp;
+  Deciseconds other = 0;  // every other protocol
 
   Deciseconds of(uint8_t protocol, TcpState state) const;
 };

@@ -11,7 +11,7 @@
  */
 
 import type { ConfigError, MirrorMode } from './config/model.js';
-import type { AddressText, ConnectionRow, RoleName, SchedulerName, TableCounts } from './datapath.js';
+import type { AddressText, ConnectionRow, ProtocolName, RoleName, SchedulerName, TableCounts } from './datapath.js';
 
 export interface Control {
   status(): Promise<Status>;
@@ -70,8 +70,11 @@ export interface LinkStatus {
 export interface VirtualServerStatus {
   readonly name: string;
   readonly address: AddressText;
+  /** The first of a range; 0: any port. */
   readonly port: number;
-  readonly protocol: 'tcp' | 'udp';
+  /** The same for a single port; 65535 for any. */
+  readonly portLast: number;
+  readonly protocol: ProtocolName;
   readonly trafficGroup: string;
   readonly role: RoleName;
   readonly pool: string;

@@ -13,6 +13,9 @@ export type SchedulerName = 'round-robin' | 'weighted-round-robin' | 'least-conn
 export type UnknownPolicy = 'drop' | 'reset' | 'adopt';
 export type ClosedPolicy = 'drop' | 'reset';
 
+/** What a virtual server takes. `any`: every protocol, and every port. */
+export type ProtocolName = 'tcp' | 'udp' | 'any';
+
 /** How packets reach a member: translated, or as they are: to its MAC address, in IP, in UDP (draft-ietf-intarea-gue). */
 export type ForwardingName = 'nat' | 'dsr' | 'ipip' | 'gue';
 
@@ -23,10 +26,13 @@ export interface IdleTimeoutS {
   readonly halfClosed: number;
   readonly closing: number;
   readonly udp: number;
+  /** Every other protocol; default: as udp. */
+  readonly other?: number;
 }
 
 export interface PolicyMember {
   readonly address: AddressText;
+  /** 0: the port that the client asked for. */
   readonly port: number;
   /** 0..65535; 0 drains: existing connections go on, no new one is scheduled. */
   readonly weight: number;
@@ -46,8 +52,11 @@ export interface PolicyVirtualServer {
   /** Index into Policy.groups. */
   readonly group: number;
   readonly address: AddressText;
+  /** 0 with `portLast` 65535: any port. */
   readonly port: number;
-  readonly protocol: 'tcp' | 'udp';
+  /** The end of a range; default: `port`. */
+  readonly portLast?: number;
+  readonly protocol: ProtocolName;
   /** Index into Policy.pools. */
   readonly pool: number;
   readonly unknown: UnknownPolicy;
@@ -154,7 +163,8 @@ export interface AppliedCounts {
 
 export interface ConnectionRow {
   readonly virtualServer: string;
-  readonly protocol: 'tcp' | 'udp';
+  /** `tcp`, `udp`, else the IANA number. */
+  readonly protocol: string;
   readonly client: string;
   readonly virtual: string;
   readonly member: string;

@@ -63,7 +63,7 @@ export function showVirtualServers(servers: readonly VirtualServerStatus[]): str
     ],
     servers.map((server) => [
       server.name,
-      `${formatEndpoint(server.address, server.port)}/${server.protocol}`,
+      virtualAddressText(server),
       server.role,
       server.pool,
       `${server.membersUp}/${server.membersTotal}`,
@@ -75,6 +75,12 @@ export function showVirtualServers(servers: readonly VirtualServerStatus[]): str
       `${figure(server.bytesOut)}B`,
     ]),
   );
+}
+
+/** `10.1.0.100:80/tcp`, `10.1.0.100:8000-8099/udp`, `10.1.0.100/any`. */
+function virtualAddressText({ address, port, portLast, protocol }: VirtualServerStatus): string {
+  const range = port !== 0 && portLast !== port ? `-${portLast}` : '';
+  return `${formatEndpoint(address, port)}${range}/${protocol}`;
 }
 
 export function showPools(pools: readonly PoolStatus[], now: number): string {
@@ -132,12 +138,16 @@ export function showConnections({ rows, next, used }: ConnectionsPage): string {
       row.member,
       row.snat === '' || row.forwarding !== 'nat' ? '-' : row.snat,
       row.forwarding,
-      row.protocol === 'udp' ? 'udp' : row.state,
+      row.protocol === 'tcp' ? row.state : protocolText(row.protocol),
       `${Math.round(row.idleS)}s`,
       row.fromPeer ? 'peer' : 'here',
     ]),
   );
   return next === null ? lines : `${lines}\n(${rows.length} of ${used} shown; --limit shows more)`;
+}
+
+function protocolText(protocol: string): string {
+  return /^\d+$/.test(protocol) ? `protocol ${protocol}` : protocol;
 }
 
 export function showMirror(mirror: MirrorStatus, now: number): string {

@@ -4,6 +4,7 @@ import { ipAddress } from '../wire/ip_address.js';
 import { families } from './address_rules.js';
 import type { Draft } from './draft.js';
 import type { Fault, Path } from './faults.js';
+import { portsOf, portsText } from './port_rules.js';
 import type { ShapedVirtualServer } from './schema.js';
 
 export const forwardingRules = [onlyNatTranslates, tunnelsHaveASource, portsAreGuesOnly];
@@ -26,14 +27,18 @@ function onlyNatTranslates({ virtualServers, pools }: Draft): Fault[] {
         path: [...path, 'snat'],
       });
     }
-    const stranger = pools.get(server.pool)?.members.find(({ port }) => port !== server.port);
-    if (stranger !== undefined) {
+    const { first, last } = portsOf(server);
+    const stranger = pools
+      .get(server.pool)
+      ?.members.find(({ port }) => port !== 0 && (port !== first || port !== last));
+    if (stranger !== undefined && server.protocol !== 'any') {
+      const ports = portsText({ first, last });
       faults.push({
         code: 'port_without_nat',
         message:
-          `${named(server.forwarding)} translates nothing, so port ${server.port} stays what it is, ` +
+          `${named(server.forwarding)} translates nothing, so port ${ports} stays what it is, ` +
           `and pool '${server.pool}' has ${stranger.address} on port ${stranger.port}`,
-        hint: `give the members port ${server.port}; monitor.port probes another`,
+        hint: "leave out the members' port; monitor.port probes one",
         path: [...path, 'pool'],
       });
     }

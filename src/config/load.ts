@@ -69,6 +69,8 @@ function build(draft: Draft, raw: { datapath?: unknown; mirror?: unknown }): Con
       ([name, server]): VirtualServerConfig => ({
         ...server,
         name,
+        port: server.port?.first ?? 0,
+        portLast: server.port?.last ?? 65535,
         forwarding: forwardingOf(server),
         snat: server.snat ?? (server.forwarding === 'nat' ? 'automap' : 'none'),
         links: linksOfAddress(draft, server.address),

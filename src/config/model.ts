@@ -9,6 +9,7 @@ import type {
   ClosedPolicy,
   DeviceKind,
   IdleTimeoutS,
+  ProtocolName,
   SchedulerName,
   UnknownPolicy,
   Wait,
@@ -65,6 +66,7 @@ export interface MonitorConfig {
 
 export interface MemberConfig {
   readonly address: AddressText;
+  /** 0: the port that the client asked for. */
   readonly port: number;
   readonly weight: number;
   /** `draining`: existing connections go on, no new ones. `down`: as a monitor's down. */
@@ -89,8 +91,11 @@ export type MirrorMode = 'off' | 'async';
 export interface VirtualServerConfig {
   readonly name: string;
   readonly address: AddressText;
+  /** The first of a range; 0: any port. */
   readonly port: number;
-  readonly protocol: 'tcp' | 'udp';
+  /** The last of a range, the same for a single port; 65535 for any. */
+  readonly portLast: number;
+  readonly protocol: ProtocolName;
   readonly pool: string;
   readonly trafficGroup: string;
   /** Links on which the address is answered; default: every link of the group. */

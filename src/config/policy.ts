@@ -57,12 +57,13 @@ function policyMember(pool: PoolConfig, member: MemberConfig, inputs: PolicyInpu
 
 function policyVirtualServer(config: Config, server: VirtualServerConfig, inputs: PolicyInputs): PolicyVirtualServer {
   const group = config.trafficGroups.findIndex(({ name }) => name === server.trafficGroup);
-  const { name, address, port, protocol, unknown, forwarding, idleTimeoutS } = server;
+  const { name, address, port, portLast, protocol, unknown, forwarding, idleTimeoutS } = server;
   return {
     name,
     group,
     address,
     port,
+    portLast,
     protocol,
     pool: config.pools.findIndex((pool) => pool.name === server.pool),
     unknown,

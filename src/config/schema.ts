@@ -176,7 +176,7 @@ const monitor = z.strictObject({
 
 const member = z.strictObject({
   address,
-  port,
+  port: port.default(0).meta({ description: 'Default: the port that the client asked for' }),
   weight: z.int().min(0).max(256).default(1).meta({ description: '0: drains, as `state: draining`' }),
   state: z
     .enum(['enabled', 'draining', 'down'])
@@ -199,6 +199,7 @@ const idleTimeoutS = z.strictObject({
   halfClosed: seconds(0.1, 86_400).default(60).meta({ description: 'TCP, one side has sent its FIN' }),
   closing: seconds(0.1, 3600).default(10).meta({ description: 'TCP, both FINs or a RST seen' }),
   udp: seconds(0.1, 86_400).default(30).meta({ description: 'UDP' }),
+  other: seconds(0.1, 86_400).default(60).meta({ description: 'Every other protocol' }),
 });
 
 const forwarding = z.union([
@@ -209,10 +210,37 @@ const forwarding = z.union([
   }),
 ]);
 
+/** 0 to 65535 stands for any port. */
+export interface PortSpan {
+  readonly first: number;
+  readonly last: number;
+}
+
+const PORT_SPAN_HINT = '80, 8000-8099 or any';
+const ports = z
+  .union([port, z.string()])
+  .transform((text, context): PortSpan => {
+    if (text === 'any') return { first: 0, last: 65535 };
+    const [first, last = first, more] = String(text).split('-').map(Number) as [number, number?, number?];
+    const isPort = (value: number) => Number.isInteger(value) && value >= 1 && value <= 65535;
+    if (/^\d+(-\d+)?$/.test(String(text)) && isPort(first) && isPort(last) && more === undefined) {
+      if (first <= last) return { first, last };
+      context.addIssue({ code: 'custom', message: `${text} ends before it begins`, params: { code: 'bad_range' } });
+      return z.NEVER;
+    }
+    const params = { code: 'bad_port', hint: PORT_SPAN_HINT };
+    context.addIssue({ code: 'custom', message: `'${text}' is no port and no range of ports`, params });
+    return z.NEVER;
+  })
+  .meta({ description: 'A port, a range (8000-8099), or any' });
+
 const virtualServer = z.strictObject({
   address,
-  port,
-  protocol: z.enum(['tcp', 'udp']).default('tcp'),
+  port: ports.optional(),
+  protocol: z
+    .enum(['tcp', 'udp', 'any'])
+    .default('tcp')
+    .meta({ description: 'any: every protocol and every port; GRE, ESP and the like by their addresses alone' }),
   pool: z.string(),
   trafficGroup: z.string(),
   links: z

@@ -9,6 +9,7 @@ import { addressRules, families, floatingOn } from './address_rules.js';
 import type { Draft } from './draft.js';
 import type { Fault, Path } from './faults.js';
 import { forwardingRules } from './forwarding_rules.js';
+import { portRules } from './port_rules.js';
 import { MEMBERS_MAX, type ShapedVirtualServer, TRAFFIC_GROUPS_MAX, VIRTUAL_SERVERS_MAX } from './schema.js';
 
 type Rule = (draft: Draft) => Fault[];
@@ -22,7 +23,7 @@ const RULES: readonly Rule[] = [
   advertsHaveASource,
   membersAreDistinct,
   monitorsMakeSense,
-  virtualServersAreDistinct,
+  ...portRules,
   virtualServersFitTheirPools,
   virtualServersAreOnTheirGroupsLinks,
   snatAddressesFit,
@@ -146,7 +147,7 @@ function membersAreDistinct({ pools }: Draft): Fault[] {
         seen.add(key);
         return [];
       }
-      const message = `${address} port ${port} is in this pool already`;
+      const message = `${port === 0 ? address : `${address} port ${port}`} is in this pool already`;
       return [{ code: 'duplicate_member', message, path: ['pools', name, 'members', index] }];
     });
   });
@@ -182,20 +183,6 @@ function monitorsMakeSense({ pools }: Draft): Fault[] {
       });
     }
     return faults;
-  });
-}
-
-function virtualServersAreDistinct({ virtualServers }: Draft): Fault[] {
-  const seen = new Map<string, string>();
-  return [...virtualServers].flatMap(([name, { address, port, protocol }]) => {
-    const key = `${address} ${port} ${protocol}`;
-    const other = seen.get(key);
-    if (other === undefined) {
-      seen.set(key, name);
-      return [];
-    }
-    const message = `${address} port ${port}/${protocol} is virtual server '${other}' already`;
-    return [{ code: 'duplicate_virtual_server', message, path: ['virtualServers', name] }];
   });
 }
 

@@ -11,6 +11,7 @@ import { connectionCases } from './cases_connections.js';
 import { errorCases } from './cases_errors.js';
 import { fragmentCases } from './cases_fragments.js';
 import { modeCases } from './cases_modes.js';
+import { rangeCases } from './cases_ranges.js';
 import { strangerCases } from './cases_strangers.js';
 import type { Case } from './network.js';
 
@@ -19,5 +20,6 @@ export const cases: readonly Case[] = [
   ...errorCases,
   ...fragmentCases,
   ...modeCases,
+  ...rangeCases,
   ...strangerCases,
 ];

@@ -14,6 +14,7 @@ constexpr uint8_t kSyn = 2, kAck = 16;
 // Virtual server 0 sends into tunnels to members of either family, 1 (IPv6) likewise.
 std::unique_ptr<Policy> tunnelling(Forwarding how, const char* member_address) {
   std::unique_ptr<Policy> policy = two_sided_policy();
+  policy->virtual_servers[3].pool = 2;  // its members are not in tunnels
   for (const size_t server : {0, 1}) {
     policy->virtual_servers[server].forwarding = how;
     policy->virtual_servers[server].snat = false;

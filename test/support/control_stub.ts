@@ -41,6 +41,7 @@ export const virtualServers: readonly VirtualServerStatus[] = [
     name: 'www',
     address: '10.1.0.100',
     port: 80,
+    portLast: 80,
     protocol: 'tcp',
     trafficGroup: 'main',
     role: 'active',

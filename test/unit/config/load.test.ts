@@ -26,6 +26,7 @@ describe('a valid config', () => {
       name: 'www',
       address: '10.1.0.100',
       port: 80,
+      portLast: 80,
       protocol: 'tcp',
       pool: 'web',
       trafficGroup: 'main',
@@ -35,7 +36,7 @@ describe('a valid config', () => {
       mirror: 'async',
       unknown: 'drop',
       closed: 'drop',
-      idleTimeoutS: { halfOpen: 10, established: 300, halfClosed: 60, closing: 10, udp: 30 },
+      idleTimeoutS: { halfOpen: 10, established: 300, halfClosed: 60, closing: 10, udp: 30, other: 60 },
     });
     expect(config.trafficGroups[0]).toMatchObject({
       name: 'main',
