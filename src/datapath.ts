@@ -16,7 +16,7 @@ export type ClosedPolicy = 'drop' | 'reset';
 /** What a virtual server takes. `any`: every protocol, and every port. */
 export type ProtocolName = 'tcp' | 'udp' | 'any';
 
-/** How packets reach a member: translated, or as they are: to its MAC address, in IP, in UDP (draft-ietf-intarea-gue). */
+/** How packets reach a member: translated, or as they are, to its MAC address, in IP, or in UDP (GUE). */
 export type ForwardingName = 'nat' | 'dsr' | 'ipip' | 'gue';
 
 /** Idle timeouts of one virtual server, in seconds; tenths are kept. */

@@ -1,4 +1,4 @@
-/** What goes with which forwarding mode. Nothing is translated but by `nat`, and tunnels begin at an address of ours. */
+/** What goes with which forwarding mode: only `nat` translates, and tunnels begin at an address of ours. */
 
 import { ipAddress } from '../wire/ip_address.js';
 import { families } from './address_rules.js';

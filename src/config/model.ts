@@ -81,8 +81,8 @@ export interface PoolConfig {
 }
 
 /**
- * `nat`: addresses and ports are translated. `dsr`: only the MAC address. A tunnel: nothing, the packet goes in another,
- * `port` is the UDP port of GUE.
+ * `nat`: addresses and ports are translated. `dsr`: only the MAC address. A tunnel: nothing, the packet goes in
+ * another; `port` is the UDP port of GUE.
  */
 export type ForwardingConfig = 'nat' | 'dsr' | { readonly tunnel: 'ipip' | 'gue'; readonly port: number };
 
@@ -101,7 +101,7 @@ export interface VirtualServerConfig {
   /** Links on which the address is answered; default: every link of the group. */
   readonly links: readonly string[];
   readonly forwarding: ForwardingConfig;
-  /** `none` where nothing is translated. `automap`: the group's floating address on the member's link. `none`: members route back through it. */
+  /** `automap`: the group's floating address on the member's link. `none`: members route back through it or past it. */
   readonly snat: 'automap' | 'none' | readonly AddressText[];
   readonly mirror: MirrorMode;
   readonly unknown: UnknownPolicy;

@@ -257,7 +257,7 @@ const virtualServer = z.strictObject({
     .optional()
     .meta({
       description:
-        "automap, the default of nat: the group's floating address on the member's link; none: servers route through it",
+        "automap, nat's default: the group's floating address on the member's link; none: servers route through it",
     }),
   mirror: z.enum(['off', 'async']).default('off').meta({ description: 'Connection mirroring to the peer' }),
   unknown: z
