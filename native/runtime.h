@@ -61,8 +61,8 @@ struct VirtualServerState {
 
   IdleTimeouts timeouts() const {
     constexpr auto relaxed = std::memory_order_relaxed;
-    return {half_open.load(relaxed), established.load(relaxed), half_closed.load(relaxed), closing.load(relaxed),
-            udp.load(relaxed), other.load(relaxed)};
+    return {half_open.load(relaxed), established.load(relaxed), half_closed.load(relaxed),
+            closing.load(relaxed),   udp.load(relaxed),         other.load(relaxed)};
   }
 };
 
