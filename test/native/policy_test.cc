@@ -114,8 +114,6 @@ TEST(wrong_policies_are_refused) {
 }
 
 }  // namespace
-}  // namespace tandem::test
-
 TEST(policy_finds_the_exact_port_then_a_range_then_any_port_then_any_protocol) {
   std::unique_ptr<Policy> policy = two_sided_policy();
   const auto add = [&policy](uint8_t protocol, uint16_t first, uint16_t last) {
@@ -164,3 +162,5 @@ TEST(policy_refuses_port_ranges_that_overlap_or_end_before_they_begin) {
   CHECK(with(8010, 8020) != "");
   CHECK(with(9000, 8999) != "");
 }
+
+}  // namespace tandem::test
