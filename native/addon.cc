@@ -194,7 +194,7 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
       const std::string path = element("hops", i);
       const Napi::Object object = reader.object(array[i], path);
       Hop hop{reader.address(object, "address", path),
-              static_cast<uint16_t>(reader.integer(object, "port", path, 1, 65535)), 0};
+              static_cast<uint16_t>(reader.integer(object, "port", path, 0, 65535)), 0};
       const auto devices = static_cast<uint32_t>(engine_->options().devices.size());
       const auto device = static_cast<uint8_t>(reader.integer(object, "device", path, 0, devices - 1));
       const auto vlan = static_cast<uint16_t>(reader.integer(object, "vlan", path, 0, 4094));
@@ -404,7 +404,7 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
   static Napi::Object connection_row(Napi::Env env, const ConnectionView& view) {
     Napi::Object row = Napi::Object::New(env);
     row.Set("virtualServer", view.virtual_server);
-    row.Set("protocol", view.udp ? "udp" : "tcp");
+    row.Set("protocol", view.protocol);
     row.Set("client", view.client);
     row.Set("virtual", view.virtual_address);
     row.Set("member", view.member);
@@ -413,6 +413,7 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
     row.Set("idleS", view.idle_s);
     row.Set("fromPeer", view.from_peer);
     row.Set("lastHop", view.last_hop);
+    row.Set("forwarding", view.forwarding);
     return row;
   }
 

@@ -18,7 +18,9 @@ constexpr const char* kSchedulers[] = {"round-robin", "weighted-round-robin", "l
 constexpr const char* kUnknowns[] = {"drop", "reset", "adopt", nullptr};
 constexpr const char* kCloseds[] = {"drop", "reset", nullptr};
 constexpr const char* kOnMemberDowns[] = {"keep", "reset", "reselect", nullptr};
-constexpr const char* kProtocols[] = {"tcp", "udp", nullptr};
+constexpr const char* kForwardings[] = {"nat", "dsr", "ipip", "gue", nullptr};
+constexpr const char* kProtocols[] = {"any", "tcp", "udp", nullptr};
+constexpr uint8_t kProtocolNumbers[] = {0, IPPROTO_TCP, IPPROTO_UDP};
 
 constexpr double kSlowStartMaxS = 86400;
 constexpr double kPersistenceMaxS = 86400.0 * 30;
@@ -35,9 +37,6 @@ uint32_t index_in(ObjectReader* reader, const Napi::Object& object, const char* 
 
 // The first of each family that is not link-local; else the first.
 void choose_speaker(const Address& address, Address* speakers) {
-  const auto is_link_local = [](const Address& one) {
-    return one.family == 6 && one.octets[0] == 0xfe && (one.octets[1] & 0xc0) == 0x80;
-  };
   Address& speaker = speakers[address.family == 4 ? 0 : 1];
   if (speaker.family == 0 || (is_link_local(speaker) && !is_link_local(address))) speaker = address;
 }
@@ -106,7 +105,7 @@ void read_pool(ObjectReader* reader, const Napi::Value& value, const std::string
     const Napi::Object member = reader->object(members[i], at);
     Member made{};
     made.address = reader->address(member, "address", at);
-    made.port = static_cast<uint16_t>(reader->integer(member, "port", at, 1, 65535));
+    made.port = static_cast<uint16_t>(reader->integer(member, "port", at, 0, 65535));
     made.weight = static_cast<uint16_t>(reader->integer(member, "weight", at, 0, 65535));
     made.up = reader->boolean(member, "up", at);
     made.device = static_cast<uint8_t>(reader->integer(member, "device", at, 0, last_index(devices)));
@@ -133,6 +132,7 @@ IdleTimeouts read_timeouts(ObjectReader* reader, const Napi::Object& server, con
   timeouts.half_closed = read("halfClosed");
   timeouts.closing = read("closing");
   timeouts.udp = read("udp");
+  timeouts.other = reader->ok() && object.Has("other") ? read("other") : timeouts.udp;
   return timeouts;
 }
 
@@ -170,12 +170,19 @@ void read_server(ObjectReader* reader, const Napi::Value& value, const std::stri
   }
   server.group = static_cast<uint8_t>(index_in(reader, object, "group", path, draft->policy->groups.size(), "groups"));
   server.address = reader->address(object, "address", path);
-  server.port = static_cast<uint16_t>(reader->integer(object, "port", path, 1, 65535));
-  server.protocol = reader->choice(object, "protocol", path, kProtocols) == 0 ? IPPROTO_TCP : IPPROTO_UDP;
+  server.port = server.port_last = static_cast<uint16_t>(reader->integer(object, "port", path, 0, 65535));
+  if (reader->ok() && object.Has("portLast"))
+    server.port_last = static_cast<uint16_t>(reader->integer(object, "portLast", path, 0, 65535));
+  server.protocol = kProtocolNumbers[reader->choice(object, "protocol", path, kProtocols)];
   server.pool = static_cast<uint16_t>(index_in(reader, object, "pool", path, draft->policy->pools.size(), "pools"));
   server.unknown = static_cast<Unknown>(reader->choice(object, "unknown", path, kUnknowns));
   server.new_per_client = read_client_rate(reader, object, path);
   server.persistence = read_persistence(reader, object, path);
+  if (reader->ok() && object.Has("forwarding"))
+    server.forwarding = static_cast<Forwarding>(reader->choice(object, "forwarding", path, kForwardings));
+  server.gue_port = kGuePort;
+  if (reader->ok() && object.Has("guePort"))
+    server.gue_port = static_cast<uint16_t>(reader->integer(object, "guePort", path, 1, 65535));
   const Napi::Array snat = reader->array(object, "snatAddresses", path);
   for (uint32_t i = 0; reader->ok() && i < snat.Length(); i++) {
     server.snat_addresses.push_back({reader->address(snat[i], element(path + ".snatAddresses", i)), 0});

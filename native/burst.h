@@ -3,6 +3,7 @@
 //
 //   forward.cc           arrival, and the packet of a known connection
 //   forward_related.cc   what belongs to a known connection otherwise: ICMP errors, fragments
+//   forward_tunnel.cc    what goes to members in tunnels, and errors about it
 //   forward_unknown.cc   packets of no known connection, and who has an address: opened, answered, refused or dropped
 #pragma once
 
@@ -14,6 +15,7 @@
 #include "answer.h"
 #include "connect.h"
 #include "forward.h"
+#include "icmp_error.h"
 #include "rewrite.h"
 #include "wire/checksum.h"
 #include "wire/headers.h"
@@ -101,6 +103,12 @@ inline void read_flow(const Frame& frame, const wire::Packet& packet, FlowKey* f
       wire::load32(frame.data + packet.transport) | uint64_t{packet.protocol} << 32 | uint64_t{packet.family} << 40;
 }
 
+// Of a protocol without ports that we know of.
+inline void read_portless_flow(const Frame& frame, const wire::Packet& packet, FlowKey* flow) {
+  read_addresses(frame, packet, flow);
+  flow->words[4] = uint64_t{packet.protocol} << 32 | uint64_t{packet.family} << 40;
+}
+
 inline const uint8_t* destination_of(const Frame& frame, const wire::Packet& packet) {
   return packet.family == 4 ? wire::header_in<wire::Ipv4Header>(frame.data, packet.network).destination
                             : wire::header_in<wire::Ipv6Header>(frame.data, packet.network).destination;
@@ -151,6 +159,37 @@ inline bool is_opening_syn(const wire::Packet& packet) {
 uint32_t mtu_exceeded(const Burst& burst, const Frame& frame, const wire::Packet& packet, LastHop to);
 
 // ---- the parts: each gives the verdict, counted
+
+// forward.cc: what a packet changes of its connection; whatever the peer must know is marked.
+void advance(const Burst& burst, const Frame& frame, const wire::Packet& packet, bool from_client,
+             Connection* connection);
+
+// forward_related.cc: a packet of a protocol other than TCP, UDP and ICMP; the same once its connection is found. Of
+// these addresses are translated and nothing else.
+[[gnu::cold]] Verdict handle_portless(Burst& burst, Frame& frame, const Arrival& arrival);
+[[gnu::cold]] Verdict forward_portless(Burst& burst, Frame& frame, const Arrival& arrival, const Found& found);
+
+// forward_tunnel.cc: a client's packet of a connection that is tunnelled (Control::kTunnelled), its TTL above 1.
+[[gnu::cold]] Verdict forward_into_tunnel(Burst& burst, Frame& frame, const Arrival& arrival, Connection& connection);
+// What a member answers, when it comes through us all the same: its SYN-ACK is not to ask for more than the tunnel
+// holds.
+[[gnu::cold]] void clamp_answer(const Burst& burst, Frame& frame, const wire::Packet& packet,
+                                const Connection& connection);
+// A packet of such a connection that changes nothing of it, rewritten already.
+[[gnu::cold]] Verdict send_into_tunnel(Burst& burst, Frame& frame, const wire::Packet& packet,
+                                       const Connection& connection);
+// An error that quotes what read_quote() finds no connection for: perhaps a packet that we sent into a tunnel.
+[[gnu::cold]] Verdict handle_tunnel_error(Burst& burst, Frame& frame, const Arrival& arrival, const Quote& quote);
+
+// Sends a packet that is rewritten, but for its link header, towards `to`.
+inline Verdict send_along(Burst& burst, Frame& frame, const wire::Packet& packet, const Connection& connection,
+                          bool from_client, LastHop to) {
+  if (from_client && (connection.control.load(std::memory_order_relaxed) & Control::kTunnelled) != 0)
+    return send_into_tunnel(burst, frame, packet, connection);
+  rewrite_link(frame, packet, to, source_mac(burst, connection.group, packet.family, device_of(to)));
+  burst.forwarded++;
+  return Verdict::forward(device_of(to));
+}
 
 // forward.cc: a TCP or UDP packet to one of our virtual MACs; the same once its connection is found.
 Verdict handle_connection(Burst& burst, Frame& frame, const Arrival& arrival);

@@ -186,7 +186,9 @@ OpenStatus ConnTable::open(Participant who, const NewConnection& fresh, Nanos no
     }
     const uint32_t control = Control::kOccupied | static_cast<uint32_t>(fresh.state) |
                              (fresh.from_peer ? Control::kFromPeer | Control::kAnnounced : 0) |
-                             (fresh.no_snat ? Control::kNoSnat : 0);
+                             (fresh.no_snat ? Control::kNoSnat : 0) | (fresh.direct ? Control::kDirect : 0) |
+                             (fresh.tunnelled ? Control::kTunnelled : 0) |
+                             (has_ports(fresh.protocol) ? 0 : Control::kPortless);
     connection.control.store(control, release);
     table.index.publish(client_place, client_hash, table.entry_of(connection, Direction::kFromClient));
     seam();

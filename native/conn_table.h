@@ -52,6 +52,9 @@ struct FlowKey {
   friend bool operator==(const FlowKey&, const FlowKey&) = default;
 };
 
+// TCP and UDP; flows of other protocols have ports of 0.
+constexpr bool has_ports(uint8_t protocol) { return protocol == 6 || protocol == 17; }
+
 enum class Direction : uint8_t { kFromClient = 0, kFromServer = 1 };
 
 struct Ipv6Addresses {
@@ -74,6 +77,9 @@ using LastHop = uint64_t;
 //   9      kNoSnat: the member sees the client's own address
 //   10     kAnnounced: the peer knows it (it was told, or it told us), so its close must be told too
 //   11..13 the table's own
+//   16     kDirect: not translated, the member answers past us; `member` is the virtual address, `endpoint` the member
+//   17     kTunnelled: and what the client sends goes to the member in a tunnel (its VirtualServerState says which)
+//   18     kPortless: neither TCP nor UDP; its ports are 0, and nothing behind the IP header is touched
 struct Control {
   static constexpr uint32_t kStateMask = 0x1f;
   static constexpr uint32_t kPendingQueued = 1u << 5;    // in a worker's pending ring
@@ -86,6 +92,9 @@ struct Control {
   static constexpr uint32_t kOccupied = 1u << 11;  // the slot holds a connection, open or dead
   static constexpr uint32_t kUnlinked = 1u << 12;  // dead, and out of the index
   static constexpr uint32_t kWaiting = 1u << 13;   // dead, and counted by waiting()
+  static constexpr uint32_t kDirect = 1u << 16;
+  static constexpr uint32_t kTunnelled = 1u << 17;
+  static constexpr uint32_t kPortless = 1u << 18;
 };
 
 struct alignas(64) Connection {
@@ -189,6 +198,8 @@ struct NewConnection {
   bool no_snat;
   bool from_peer;
   bool reserved;       // its member has counted it already (Endpoint::reserve())
+  bool direct;         // Control::kDirect: no_snat, too, and `member` is `virtual_address`, the port likewise
+  bool tunnelled;      // Control::kTunnelled: direct, too
   uint8_t client[16];  // IPv4: the first four octets
   uint8_t virtual_address[16];
   uint8_t member[16];

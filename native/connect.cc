@@ -29,10 +29,13 @@ NewConnection describe(const Frame& frame, const wire::Packet& packet, const Ope
     std::memcpy(fresh.client, ip.source, sizeof ip.source);
     std::memcpy(fresh.virtual_address, ip.destination, sizeof ip.destination);
   }
-  // TCP and UDP begin alike.
-  const auto& ports = wire::header_in<wire::UdpHeader>(frame.data, packet.transport);
-  fresh.client_port = ports.source_port;
-  fresh.virtual_port = ports.destination_port;
+  if (has_ports(packet.protocol)) {  // TCP and UDP begin alike
+    const auto& ports = wire::header_in<wire::UdpHeader>(frame.data, packet.transport);
+    fresh.client_port = ports.source_port;
+    fresh.virtual_port = ports.destination_port;
+  } else {
+    fresh.client_port = fresh.virtual_port = wire::be16(0);
+  }
   fresh.virtual_server = opening.server->id;
   fresh.incarnation = opening.incarnation;
   fresh.state = opening.state;
@@ -78,6 +81,16 @@ OpenStatus open_with_snat(const ForwardContext& context, const std::vector<SnatA
   for (size_t choice = 0; choice < 2 * choices.size(); ++choice) {
     const SnatAddress& snat = choices[(turn + choice) % choices.size()];
     std::memcpy(fresh->snat, snat.address.octets, sizeof fresh->snat);
+    if (!has_ports(fresh->protocol)) {
+      // One client of a protocol for each SNAT address and member: nothing tells a second one's answers from the
+      // first's.
+      fresh->snat_port = 0;
+      const OpenStatus status = open_connection(books_of(context), context.worker, *fresh, context.now, opened);
+      if (status == OpenStatus::kOpened) return status;
+      *why = drop_of(status);
+      if (status == OpenStatus::kServerFlowTaken) continue;
+      return status;
+    }
     while (tries++ < kSnatTriesMax) {
       const SnatPorts::Allocation found = context.snat_ports->allocate(snat.index, fresh->endpoint, context.now);
       if (found.port == 0) {  // none is free on this address
@@ -105,7 +118,7 @@ Connection* connect_client(const ForwardContext& context, const Frame& frame, co
                            const Opening& opening, Drop* why) {
   const VirtualServer& server = *opening.server;
   NewConnection fresh = describe(frame, packet, opening);
-  const int chosen = choose_member(context, server, fresh, frame.data + packet.transport, why);
+  const int chosen = choose_member(context, server, fresh, reinterpret_cast<const uint8_t*>(&fresh.client_port), why);
   if (chosen < 0) return nullptr;
   const Member& member = context.policy->pools[server.pool]->members[static_cast<size_t>(chosen)];
   Endpoint& endpoint = context.runtime->endpoints[member.endpoint];
@@ -115,10 +128,17 @@ Connection* connect_client(const ForwardContext& context, const Frame& frame, co
     *why = Drop::kNoNeighbour;
     return nullptr;
   }
-  std::memcpy(fresh.member, member.address.octets, sizeof fresh.member);
-  fresh.member_port = member.port;
   fresh.endpoint = member.endpoint;
   fresh.reserved = true;
+  if (server.forwarding == Forwarding::kNat) {
+    std::memcpy(fresh.member, member.address.octets, sizeof fresh.member);
+    fresh.member_port = member.port != 0 && has_ports(packet.protocol) ? wire::be16(member.port) : fresh.virtual_port;
+  } else {
+    fresh.direct = true;
+    fresh.tunnelled = is_tunnel(server.forwarding);
+    std::memcpy(fresh.member, fresh.virtual_address, sizeof fresh.member);
+    fresh.member_port = fresh.virtual_port;
+  }
 
   Connection* opened = nullptr;
   const OpenStatus status =

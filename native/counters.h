@@ -18,7 +18,7 @@ namespace tandem {
 #define TANDEM_FOREACH_DROP(X)                                                                          \
   X(kTruncated, "a header or the stated length runs past the end of the frame")                         \
   X(kBadHeader, "a header's version, length or checksum is wrong")                                      \
-  X(kFragment, "a fragment of neither TCP nor UDP, or whose first fragment was not forwarded")          \
+  X(kFragment, "a fragment of ICMP, or whose first fragment was not forwarded")                         \
   X(kFragmentTiny, "a fragment that hides or overwrites a transport header (RFC 1858)")                 \
   X(kFragmentOverlap, "a fragment with octets that another of its packet had (RFC 5722)")               \
   X(kFragmentDisorder, "a fragment of a packet with too many gaps between its fragments")               \
@@ -26,7 +26,7 @@ namespace tandem {
   X(kFragmentsFull, "a fragment of a packet more than are followed at a time")                          \
   X(kFragmentsHeldFull, "a fragment before its first one, and too many are held or it is too long")     \
   X(kExtensionHeaders, "an IPv6 extension header that hides the transport, or too many of them")        \
-  X(kProtocol, "neither TCP, UDP, ICMP nor ICMPv6, and sent to one of our addresses")                   \
+  X(kProtocol, "of a protocol that no virtual server of the address takes, and no connection has")      \
   X(kStandby, "its traffic group is not active on this unit, or the lease has run out")                 \
   X(kUnknown, "TCP of no known connection, and the virtual server says unknown: drop")                  \
   X(kUnknownReturn, "from a member to a floating address, of no known connection")                      \
@@ -43,9 +43,12 @@ namespace tandem {
   X(kIcmp, "ICMP or ICMPv6 to one of our addresses that is neither an echo request nor an error")       \
   X(kIcmpUnknown, "an ICMP or ICMPv6 error about no known connection")                                  \
   X(kHandingOver, "of no known connection while its traffic group is being handed over")                \
-  X(kFlowTaken, "without SNAT, the member already has a connection from this client address and port")  \
+  X(kFlowTaken, "the member already has a connection whose answers could not be told from this one's")  \
   X(kVlanTags, "of a connection, with tags that a reply cannot repeat: two of them, or an 802.1ad tag") \
   X(kNotAsked, "ARP or neighbour solicitation for an address that is not active on this unit")          \
+  X(kTunnelJoined, "into a tunnel, and several segments that the kernel had joined")                    \
+  X(kTunnelSource, "no floating address of the member's family for a tunnel to begin at")               \
+  X(kTunnelError, "an error about a tunnelled packet that tells its client nothing")                    \
   X(kDeviceFull, "the device's transmit queue refused it")                                              \
   X(kOversized, "longer than the device's MTU, and its sender is not told")                             \
   X(kDeviceGone, "the interface it was to leave by has been deleted")

@@ -149,7 +149,12 @@ void Engine::publish_states(const PolicyDraft& draft) {
     state.half_closed.store(timeouts.half_closed, kRelaxed);
     state.closing.store(timeouts.closing, kRelaxed);
     state.udp.store(timeouts.udp, kRelaxed);
+    state.other.store(timeouts.other, kRelaxed);
     state.mirror.store(draft.servers[i].mirror, kRelaxed);
+    const VirtualServer& server = draft.policy->virtual_servers[i];
+    if (!is_tunnel(server.forwarding)) continue;
+    state.gue_port.store(server.gue_port, kRelaxed);
+    state.tunnel.store(server.forwarding, kRelaxed);
   }
 }
 

@@ -62,12 +62,13 @@ struct TakenRecords {
 
 struct ConnectionView {
   std::string virtual_server;
-  bool udp;
+  std::string protocol;  // "tcp", "udp", else its number
   std::string client, virtual_address, member, snat;
   const char* state;
   double idle_s;
   bool from_peer;
   std::string last_hop;
+  const char* forwarding;  // "nat", "dsr", "ipip", "gue"
 };
 
 struct ServerView {

@@ -5,6 +5,7 @@
 #include "address_text.h"
 #include "engine.h"
 #include "scheduler.h"
+#include "wire/headers.h"
 
 namespace tandem {
 namespace {
@@ -28,6 +29,17 @@ Address address_v6(const uint8_t octets[16]) {
   Address address{6, {}};
   std::memcpy(address.octets, octets, 16);
   return address;
+}
+
+std::string protocol_name(uint8_t protocol) {
+  if (protocol == wire::kTcp) return "tcp";
+  return protocol == wire::kUdp ? "udp" : std::to_string(protocol);
+}
+
+const char* forwarding_name(uint32_t control, const VirtualServerState& server) {
+  if ((control & Control::kDirect) == 0) return "nat";
+  if ((control & Control::kTunnelled) == 0) return "dsr";
+  return server.tunnel.load(kRelaxed) == Forwarding::kGue ? "gue" : "ipip";
 }
 
 }  // namespace
@@ -113,11 +125,14 @@ ConnectionView Engine::view(const Connection& connection, Nanos now) const {
     snat = address_v6(addresses.snat);
   }
   if ((control & Control::kNoSnat) != 0) snat = client;
+  const bool direct = (control & Control::kDirect) != 0;
   view.virtual_server = ids_.server_name(connection.virtual_server);
-  view.udp = connection.protocol == 17;
+  view.protocol = protocol_name(connection.protocol);
   view.client = address_port_text(client, connection.client_port.host());
   view.virtual_address = address_port_text(virtual_address, connection.virtual_port.host());
-  view.member = address_port_text(member, connection.member_port.host());
+  view.member =
+      address_port_text(direct ? ids_.endpoint_address(connection.endpoint) : member, connection.member_port.host());
+  view.forwarding = forwarding_name(control, runtime_->virtual_servers[connection.virtual_server]);
   view.snat = address_port_text(snat, connection.snat_port.host());
   view.state = kStateNames[std::min<size_t>(static_cast<size_t>(connection.state()), kTcpStates - 1)];
   const Deciseconds seen = connection.last_seen.load(kRelaxed);

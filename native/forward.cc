@@ -165,6 +165,7 @@ Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival) {
     case Path::kIcmpError:
       return handle_icmp_error(burst, frame, arrival);
     case Path::kOtherIp:
+      if (arrival.packet.kind == PacketKind::kOther) return handle_portless(burst, frame, arrival);
       return handle_unknown(burst, frame, arrival, 0);
     case Path::kArpRequest:
       return handle_arp(burst, frame, arrival.packet);
@@ -187,8 +188,9 @@ Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival) {
 [[gnu::always_inline]] inline uint32_t control_after(const Burst& burst, const Packet& packet, bool from_client,
                                                      const Connection& connection, uint32_t before) {
   const auto state = static_cast<TcpState>(before & Control::kStateMask);
-  const TcpState next = packet.kind == PacketKind::kTcp ? advance_tcp(state, from_client, packet.tcp_flags)
-                                                        : advance_udp(state, from_client);
+  const TcpState next = packet.kind == PacketKind::kTcp
+                            ? advance_tcp(state, from_client, packet.tcp_flags, (before & Control::kDirect) != 0)
+                            : advance_udp(state, from_client);
   const uint32_t ours = burst.roles[connection.group] == Role::kActive ? ~Control::kFromPeer : ~0u;
   return ((before & ~Control::kStateMask) | static_cast<uint32_t>(next)) & ours;
 }
@@ -207,8 +209,8 @@ Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival) {
 
 // What the packet changes of its connection; whatever the peer must know is marked. `follows`: a client's replies go
 // where it came from.
-[[gnu::always_inline]] inline void advance(const Burst& burst, const Frame& frame, const Packet& packet,
-                                           bool from_client, bool follows, Connection* connection) {
+[[gnu::always_inline]] inline void advance_here(const Burst& burst, const Frame& frame, const Packet& packet,
+                                                bool from_client, bool follows, Connection* connection) {
   bool changed = false;
   const uint32_t control = connection->control.load(relaxed);
   if (control_after(burst, packet, from_client, *connection, control) != control) [[unlikely]]
@@ -236,11 +238,19 @@ bool is_odd(const Packet& packet) {
 
 [[gnu::noinline, gnu::cold]] void advance_oddly(const Burst& burst, const Frame& frame, const Packet& packet,
                                                 bool from_client, Connection* connection) {
-  if ((packet.tcp_flags & wire::kSyn) != 0 && !is_half_open(connection->state())) return;
-  advance(burst, frame, packet, from_client, (packet.tcp_flags & wire::kRst) == 0, connection);
+  const uint32_t control = connection->control.load(relaxed);
+  const bool begins = (control_after(burst, packet, from_client, *connection, control) & Control::kStateMask) !=
+                      (control & Control::kStateMask);
+  if ((packet.tcp_flags & wire::kSyn) != 0 && !is_half_open(connection->state()) && !begins) return;
+  advance_here(burst, frame, packet, from_client, (packet.tcp_flags & wire::kRst) == 0, connection);
 }
 
 }  // namespace
+
+void advance(const Burst& burst, const Frame& frame, const Packet& packet, bool from_client, Connection* connection) {
+  if (is_odd(packet)) return advance_oddly(burst, frame, packet, from_client, connection);
+  advance_here(burst, frame, packet, from_client, true, connection);
+}
 
 uint32_t mtu_exceeded(const Burst& burst, const Frame& frame, const Packet& packet, LastHop to) {
   const uint32_t mtu = burst.context.runtime->mtu(device_of(to));
@@ -279,6 +289,14 @@ namespace {
   if (endpoint.down.load(relaxed)) [[unlikely]] {
     if (const std::optional<Verdict> left = leave_member(burst, frame, arrival, found)) return *left;
   }
+  if (const uint32_t control = connection.control.load(relaxed);
+      (control & (Control::kTunnelled | Control::kPortless)) != 0) [[unlikely]] {
+    if (from_client && (control & Control::kTunnelled) != 0)
+      return forward_into_tunnel(burst, frame, arrival, connection);
+    if ((control & Control::kPortless) != 0) return forward_portless(burst, frame, arrival, found);
+    clamp_answer(burst, frame, packet, connection);
+  }
+
   const LastHop member_hop = endpoint.next_hop.load(relaxed);
   const LastHop client_hop = connection.last_hop.load(relaxed);
   const LastHop to = from_client ? member_hop : client_hop;
@@ -291,7 +309,7 @@ namespace {
   if (odd) [[unlikely]] {
     advance_oddly(burst, frame, packet, from_client, &connection);
   } else {
-    advance(burst, frame, packet, from_client, true, &connection);
+    advance_here(burst, frame, packet, from_client, true, &connection);
   }
   count_traffic(burst, connection, from_client, frame.bytes);
   rewrite_packet(frame, packet, ends_for(*burst.context.table, connection, from_client));

@@ -49,10 +49,9 @@ Verdict forward_icmp_error(Burst& burst, Frame& frame, const Packet& packet, con
   const bool seen = from_client && (connection.control.load(relaxed) & Control::kNoSnat) != 0;
   translate_icmp_error(frame, packet, quote, {seen ? nullptr : reply.source, reply.destination, reversed(reply)});
   count_traffic(burst, connection, from_client, frame.bytes);
-  rewrite_link(frame, packet, to, source_mac(burst, connection.group, packet.family, device_of(to)));
-  burst.context.counters->add(Count::kIcmpErrors);
-  burst.forwarded++;
-  return Verdict::forward(device_of(to));
+  const Verdict verdict = send_along(burst, frame, packet, connection, from_client, to);
+  if (verdict.kind == Verdict::Kind::kForward) burst.context.counters->add(Count::kIcmpErrors);
+  return verdict;
 }
 
 // ---- fragments: the first finds or opens its connection as a whole packet does, the others follow it
@@ -84,8 +83,14 @@ Verdict handle_first_fragment(Burst& burst, Frame& frame, const Arrival& arrival
   Arrival whole = arrival;
   const wire::FragmentFault fault = wire::parse_first_fragment(frame.data, fragment, &whole.packet);
   if (fault != wire::FragmentFault::kNone) return drop(burst, drop_of(fault));
+  if (whole.packet.protocol == wire::kIcmp || whole.packet.protocol == wire::kIcmpv6)
+    return drop(burst, Drop::kFragment);
   whole.path = Path::kConnection;
-  read_flow(frame, whole.packet, &whole.flow);
+  if (whole.packet.kind == PacketKind::kOther) {
+    read_portless_flow(frame, whole.packet, &whole.flow);
+  } else {
+    read_flow(frame, whole.packet, &whole.flow);
+  }
   whole.hash = burst.context.table->hash(whole.flow);
   whole.likely = FlowIndex::kNone;
   // RFC 6946: a fragment that is all of its packet is nobody's fragment.
@@ -117,12 +122,12 @@ Verdict handle_icmp_error(Burst& burst, Frame& frame, const Arrival& arrival) {
     case QuoteFault::kBadHeader:
       return drop(burst, Drop::kBadHeader);
     case QuoteFault::kUnspeakable:
-      return handle_unknown(burst, frame, arrival, 0);
+      return handle_tunnel_error(burst, frame, arrival, quote);
     case QuoteFault::kNone:
       break;
   }
   const Found found = burst.context.table->find(quote.reply, burst.context.table->hash(quote.reply));
-  if (found.connection == nullptr) return handle_unknown(burst, frame, arrival, 0);
+  if (found.connection == nullptr) return handle_tunnel_error(burst, frame, arrival, quote);
   return forward_icmp_error(burst, frame, arrival.packet, quote, found);
 }
 
@@ -149,6 +154,29 @@ Verdict handle_fragment(Burst& burst, Frame& frame, const Arrival& arrival) {
   return drop(burst, admission.why);
 }
 
+Verdict handle_portless(Burst& burst, Frame& frame, const Arrival& arrival) {
+  Arrival whole = arrival;
+  read_portless_flow(frame, whole.packet, &whole.flow);
+  whole.hash = burst.context.table->hash(whole.flow);
+  whole.likely = FlowIndex::kNone;
+  return handle_connection(burst, frame, whole);
+}
+
+Verdict forward_portless(Burst& burst, Frame& frame, const Arrival& arrival, const Found& found) {
+  Connection& connection = *found.connection;
+  const Packet& packet = arrival.packet;
+  const bool from_client = found.direction == Direction::kFromClient;
+  Drop why;
+  const LastHop to = way_along(burst, frame, packet, found, &why);
+  if (to == 0) return drop(burst, why);
+  if (const uint32_t mtu = mtu_exceeded(burst, frame, packet, to); mtu != 0)
+    return refuse(burst, frame, packet, connection.group, Refusal::too_big(mtu));
+  advance(burst, frame, packet, from_client, &connection);
+  count_traffic(burst, connection, from_client, frame.bytes);
+  rewrite_addresses(frame, packet, ends_for(*burst.context.table, connection, from_client));
+  return send_along(burst, frame, packet, connection, from_client, to);
+}
+
 Verdict forward_later_fragment(Burst& burst, Frame& frame, const Packet& packet, uint64_t ports) {
   FlowKey flow;
   read_addresses(frame, packet, &flow);
@@ -164,10 +192,9 @@ Verdict forward_later_fragment(Burst& burst, Frame& frame, const Packet& packet,
   const bool from_client = found.direction == Direction::kFromClient;
   count_traffic(burst, connection, from_client, frame.bytes);
   rewrite_addresses(frame, packet, ends_for(*burst.context.table, connection, from_client));
-  rewrite_link(frame, packet, to, source_mac(burst, connection.group, packet.family, device_of(to)));
-  burst.context.counters->add(Count::kFragmentsForwarded);
-  burst.forwarded++;
-  return Verdict::forward(device_of(to));
+  const Verdict verdict = send_along(burst, frame, packet, connection, from_client, to);
+  if (verdict.kind == Verdict::Kind::kForward) burst.context.counters->add(Count::kFragmentsForwarded);
+  return verdict;
 }
 
 }  // namespace tandem

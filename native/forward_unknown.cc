@@ -77,7 +77,11 @@ Verdict handle_unknown(Burst& burst, Frame& frame, const Arrival& arrival, uint1
   if (burst.roles[group] == Role::kStandby) return drop(burst, Drop::kStandby);
   if (owned == nullptr) return drop(burst, Drop::kTransit);
   if (burst.roles[group] == Role::kHandingOver) return drop(burst, Drop::kHandingOver);
-  if (packet.kind == PacketKind::kOther) return drop(burst, Drop::kProtocol);
+  if (packet.kind == PacketKind::kOther) {
+    const VirtualServer* any = policy.virtual_server(packet.family, destination, packet.protocol, 0);
+    if (any == nullptr) return drop(burst, Drop::kProtocol);
+    return open_and_forward(burst, frame, arrival, {any, TcpState::kSynSent, incarnation});
+  }
   if (arrival.path == Path::kIcmpError) return drop(burst, Drop::kIcmpUnknown);
   if (arrival.path != Path::kConnection) return handle_echo(burst, frame, packet, *owned);
 

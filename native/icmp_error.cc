@@ -62,7 +62,8 @@ QuoteFault find_transport_v6(const Frame& frame, uint32_t end, Quote* quote) {
 }
 
 FlowKey reply_to(const Frame& frame, uint8_t family, const Quote& quote) {
-  const auto& ports = header_in<UdpHeader>(frame.data, quote.transport);  // TCP begins alike
+  UdpHeader ports = {};
+  if (has_ports(quote.protocol)) ports = header_in<UdpHeader>(frame.data, quote.transport);  // TCP begins alike
   if (family == 6) {
     const auto& ip = header_in<Ipv6Header>(frame.data, quote.network);
     return FlowKey::v6(ip.destination, ip.source, ports.destination_port, ports.source_port, quote.protocol);
@@ -95,6 +96,7 @@ void translate_quote(const Frame& frame, uint8_t family, const Quote& quote, con
     put_address(ip.source, ends.source, sizeof ip.source, &change);
     put_address(ip.destination, ends.destination, sizeof ip.destination, &change);
   }
+  if (!has_ports(quote.protocol)) return;
   uint8_t* ports = frame.data + quote.transport;
   change.replace(load32(ports), ends.ports);
   std::memcpy(ports, &ends.ports, sizeof ends.ports);
@@ -137,13 +139,19 @@ bool is_icmp_error(const Packet& packet) {
 
 QuoteFault read_quote(const Frame& frame, const Packet& packet, Quote* quote) {
   if (!frame.checksum_partial && fold(sum_message(frame, packet)) != 0xffff) return QuoteFault::kBadHeader;
-  quote->network = static_cast<uint16_t>(packet.transport + sizeof(IcmpHeader));
-  const QuoteFault fault =
-      packet.family == 4 ? find_transport_v4(frame, packet.end, quote) : find_transport_v6(frame, packet.end, quote);
+  const auto network = static_cast<uint16_t>(packet.transport + sizeof(IcmpHeader));
+  return read_quoted_packet(frame, packet.family, network, packet.end, quote);
+}
+
+QuoteFault read_quoted_packet(const Frame& frame, uint8_t family, uint16_t network, uint32_t end, Quote* quote) {
+  *quote = {};
+  quote->network = network;
+  const QuoteFault fault = family == 4 ? find_transport_v4(frame, end, quote) : find_transport_v6(frame, end, quote);
   if (fault != QuoteFault::kNone) return fault;
-  if (quote->protocol != wire::kTcp && quote->protocol != wire::kUdp) return QuoteFault::kUnspeakable;
-  if (quote->transport + kQuotedTransportBytes > quote->end) return QuoteFault::kTruncated;
-  quote->reply = reply_to(frame, packet.family, *quote);
+  if (quote->protocol == wire::kIcmp || quote->protocol == wire::kIcmpv6) return QuoteFault::kUnspeakable;
+  if (has_ports(quote->protocol) && quote->transport + kQuotedTransportBytes > quote->end)
+    return QuoteFault::kTruncated;
+  quote->reply = reply_to(frame, family, *quote);
   return QuoteFault::kNone;
 }
 

@@ -25,7 +25,7 @@ bool is_icmp_error(const wire::Packet& packet);
 // The packet that an error quotes: as much of it as the error holds.
 struct Quote {
   FlowKey reply;       // the flow of what would answer the quoted packet
-  uint8_t protocol;    // TCP or UDP
+  uint8_t protocol;    // not ICMP; TCP and UDP have ports
   uint16_t network;    // offset of the inner IP header in the frame
   uint16_t transport;  // offset of the inner TCP or UDP header, of which 8 octets are there
   uint32_t end;        // behind the last octet of the inner packet that is there
@@ -35,11 +35,15 @@ enum class QuoteFault : uint8_t {
   kNone,
   kTruncated,    // no whole inner IP header and 8 octets behind it
   kBadHeader,    // the error's own checksum is wrong, or the inner header is none
-  kUnspeakable,  // nothing that a connection sends: another protocol, or a fragment without ports
+  kUnspeakable,  // nothing that a connection sends: ICMP, or a fragment without ports
 };
 
 // Of an error. RFC 5508 REQ-3: an error whose checksum is wrong is not translated.
 QuoteFault read_quote(const Frame& frame, const wire::Packet& packet, Quote* quote);
+
+// The packet whose IP header lies at `network`, in a frame of which octets up to `end` are the quote's: the same, for
+// what stands deeper in an error.
+QuoteFault read_quoted_packet(const Frame& frame, uint8_t family, uint16_t network, uint32_t end, Quote* quote);
 
 // What the translated error says. `outer_source` nullptr: as it is.
 struct ErrorEnds {

@@ -2,6 +2,7 @@
 #include "id_registry.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace tandem {
 namespace {
@@ -103,6 +104,10 @@ uint16_t IdRegistry::give_endpoint(const Address& address, uint16_t port) {
     Endpoint& fresh = runtime_->endpoints[id];
     fresh.next_hop.store(0, kRelaxed);
     for (auto* counter : {&fresh.opened, &fresh.limited, &fresh.persisted}) counter->store(0, kRelaxed);
+    EndpointAddress& to = runtime_->endpoint_addresses[id];
+    to.family = address.family;
+    to.port = port;
+    std::memcpy(to.octets, address.octets, sizeof to.octets);
     return static_cast<uint16_t>(id);
   }
   return kNone;

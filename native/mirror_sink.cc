@@ -29,8 +29,11 @@ bool later(uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) > 0; }
 
 // A record as it came: whole and valid, not yet translated.
 struct Parsed {
-  bool close;
-  uint8_t device;  // the sender's, of the last hop
+  wire::MirrorKind kind;
+  uint8_t device;         // the sender's, of the last hop
+  uint8_t member_family;  // kDirect: of its member, which the flow does not name
+  uint8_t member[16];
+  wire::be16 member_port;
   NewConnection fresh;
   FlowKey from_client;
   uint64_t hash;
@@ -47,6 +50,13 @@ FlowKey flow_of(uint8_t family, uint8_t protocol, const uint8_t* source, const u
 
 FlowKey from_server_of(const NewConnection& fresh) {
   return flow_of(fresh.family, fresh.protocol, fresh.member, fresh.snat, fresh.member_port, fresh.snat_port);
+}
+
+// What of Connection::control never changes: how its packets are forwarded.
+constexpr uint32_t kForwardingMask = Control::kNoSnat | Control::kDirect | Control::kTunnelled;
+uint32_t forwarding_of(const NewConnection& fresh) {
+  return (fresh.no_snat ? Control::kNoSnat : 0) | (fresh.direct ? Control::kDirect : 0) |
+         (fresh.tunnelled ? Control::kTunnelled : 0);
 }
 
 template <size_t kAddressBytes>
@@ -66,15 +76,9 @@ void read_flow(const wire::MirrorClose<kAddressBytes>& record, Parsed* parsed) {
   std::memcpy(fresh.virtual_address, record.virtual_address, kAddressBytes);
 }
 
-template <size_t kAddressBytes>
-void read_translation(const wire::MirrorState<kAddressBytes>& record, Parsed* parsed) {
+template <typename Record>
+void read_last_hop(const Record& record, Parsed* parsed) {
   NewConnection& fresh = parsed->fresh;
-  fresh.virtual_server = record.virtual_server.host();
-  fresh.member_port = record.member_port;
-  std::memcpy(fresh.member, record.member, kAddressBytes);
-  // Without SNAT the member sees the client's own address and port, whatever the record has there.
-  fresh.snat_port = fresh.no_snat ? fresh.client_port : record.snat_port;
-  std::memcpy(fresh.snat, fresh.no_snat ? fresh.client : record.snat, kAddressBytes);
   const uint16_t place = record.last_hop_place.host();
   parsed->device = static_cast<uint8_t>(place >> 12);
   std::memcpy(&fresh.last_hop, record.last_hop_mac, sizeof record.last_hop_mac);  // octet 0 lowest
@@ -82,29 +86,75 @@ void read_translation(const wire::MirrorState<kAddressBytes>& record, Parsed* pa
 }
 static_assert(std::endian::native == std::endian::little);
 
+template <size_t kAddressBytes>
+bool read_translation(const wire::MirrorState<kAddressBytes>& record, Parsed* parsed) {
+  NewConnection& fresh = parsed->fresh;
+  fresh.virtual_server = record.virtual_server.host();
+  fresh.member_port = record.member_port;
+  std::memcpy(fresh.member, record.member, kAddressBytes);
+  // Without SNAT the member sees the client's own address and port, whatever the record has there.
+  fresh.snat_port = fresh.no_snat ? fresh.client_port : record.snat_port;
+  std::memcpy(fresh.snat, fresh.no_snat ? fresh.client : record.snat, kAddressBytes);
+  read_last_hop(record, parsed);
+  parsed->member_family = fresh.family;
+  std::memcpy(parsed->member, fresh.member, sizeof parsed->member);
+  parsed->member_port = fresh.member_port;
+  return fresh.member_port.host() != 0 && fresh.snat_port.host() != 0;
+}
+
+// Both ends of the flow are what the member sees.
+template <size_t kAddressBytes>
+bool read_direct(const wire::MirrorDirect<kAddressBytes>& record, Parsed* parsed) {
+  NewConnection& fresh = parsed->fresh;
+  fresh.virtual_server = record.virtual_server.host();
+  fresh.no_snat = fresh.direct = true;
+  fresh.tunnelled = record.tunnelled != 0;
+  fresh.member_port = fresh.virtual_port;
+  std::memcpy(fresh.member, fresh.virtual_address, sizeof fresh.member);
+  fresh.snat_port = fresh.client_port;
+  std::memcpy(fresh.snat, fresh.client, sizeof fresh.snat);
+  read_last_hop(record, parsed);
+  parsed->member_family = record.member_family;
+  std::memcpy(parsed->member, record.member, sizeof parsed->member);
+  parsed->member_port = record.member_port;
+  return record.tunnelled <= 1 && (record.member_family == 4 || record.member_family == 6);
+}
+
+template <size_t kAddressBytes>
+constexpr size_t size_of(wire::MirrorKind kind) {
+  switch (kind) {
+    case wire::MirrorKind::kState:
+      return sizeof(wire::MirrorState<kAddressBytes>);
+    case wire::MirrorKind::kClose:
+      return sizeof(wire::MirrorClose<kAddressBytes>);
+    case wire::MirrorKind::kDirect:
+      return sizeof(wire::MirrorDirect<kAddressBytes>);
+  }
+  return 0;
+}
+
 // The size of the record that begins here, if it is whole and valid; else 0.
 template <size_t kAddressBytes>
 size_t read_record(const uint8_t* bytes, size_t available, Parsed* parsed) {
-  using Close = wire::MirrorClose<kAddressBytes>;
-  using State = wire::MirrorState<kAddressBytes>;
-  const size_t size = parsed->close ? sizeof(Close) : sizeof(State);
-  if (available < size) return 0;
+  const size_t size = size_of<kAddressBytes>(parsed->kind);
+  if (size == 0 || available < size) return 0;
   NewConnection& fresh = parsed->fresh;
-  read_flow(*reinterpret_cast<const Close*>(bytes), parsed);
+  read_flow(*reinterpret_cast<const wire::MirrorClose<kAddressBytes>*>(bytes), parsed);
   if (fresh.protocol != kTcp && fresh.protocol != kUdp) return 0;
   if (static_cast<uint8_t>(fresh.state) >= kTcpStates || fresh.group >= kGroupsMax) return 0;
   if (fresh.client_port.host() == 0 || fresh.virtual_port.host() == 0) return 0;
-  if (parsed->close) return size;
-  read_translation(*reinterpret_cast<const State*>(bytes), parsed);
-  return fresh.member_port.host() == 0 || fresh.snat_port.host() == 0 ? 0 : size;
+  bool valid = true;
+  if (parsed->kind == wire::MirrorKind::kState)
+    valid = read_translation(*reinterpret_cast<const wire::MirrorState<kAddressBytes>*>(bytes), parsed);
+  if (parsed->kind == wire::MirrorKind::kDirect)
+    valid = read_direct(*reinterpret_cast<const wire::MirrorDirect<kAddressBytes>*>(bytes), parsed);
+  return valid ? size : 0;
 }
 
 size_t parse(const uint8_t* bytes, size_t available, Parsed* parsed) {
   if (available < sizeof(wire::MirrorHead)) return 0;
-  const auto kind = static_cast<wire::MirrorKind>(bytes[0] >> 4);
-  if (kind != wire::MirrorKind::kState && kind != wire::MirrorKind::kClose) return 0;
   *parsed = {};
-  parsed->close = kind == wire::MirrorKind::kClose;
+  parsed->kind = static_cast<wire::MirrorKind>(bytes[0] >> 4);
   parsed->fresh.family = bytes[0] & 0xf;
   switch (parsed->fresh.family) {
     case 4:
@@ -227,12 +277,12 @@ Applied MirrorSink::apply(const uint8_t* records, size_t bytes, uint8_t generati
                                    fresh.virtual_port);
       parsed.hash = sink.table->hash(parsed.from_client);
       sink.table->prefetch_bucket(parsed.hash);
-      if (!parsed.close) sink.table->prefetch_bucket(sink.table->hash(from_server_of(fresh)));
+      if (parsed.kind != wire::MirrorKind::kClose) sink.table->prefetch_bucket(sink.table->hash(from_server_of(fresh)));
     }
     for (size_t i = 0; i < count; ++i) sink.table->prefetch_slot(together[i].hash);
     for (size_t i = 0; i < count; ++i) {
       Parsed& parsed = together[i];
-      if (parsed.close) {
+      if (parsed.kind == wire::MirrorKind::kClose) {
         sink.apply_close(parsed, now, &applied);
       } else if (sink.translate(&parsed)) {
         sink.apply_state(parsed.fresh, parsed, now, &applied);
@@ -249,7 +299,10 @@ bool MirrorSink::Impl::translate(Parsed* parsed) const {
   NewConnection& fresh = parsed->fresh;
   if (fresh.virtual_server >= dictionary.virtual_servers.size()) return false;
   fresh.virtual_server = dictionary.virtual_servers[fresh.virtual_server];
-  fresh.endpoint = members.find(fresh.family, fresh.member, fresh.member_port);
+  fresh.endpoint = members.find(parsed->member_family, parsed->member, parsed->member_port);
+  // A member that keeps the client's port has none of its own.
+  if (fresh.endpoint == MemberIndex::kNone)
+    fresh.endpoint = members.find(parsed->member_family, parsed->member, wire::be16(0));
   if (fresh.virtual_server >= kVirtualServersMax || fresh.endpoint >= kMembersMax) return false;
   const uint8_t device = dictionary.devices[parsed->device];
   fresh.last_hop = fresh.last_hop == 0 || device >= kDevicesMax ? 0 : fresh.last_hop | uint64_t{device} << 48;
@@ -325,7 +378,7 @@ bool MirrorSink::Impl::is_same(const NewConnection& fresh, const Connection& con
                                                                     fresh.virtual_address, fresh.client_port,
                                                                     fresh.virtual_port) &&
          table->flow(connection, Direction::kFromServer) == from_server_of(fresh) &&
-         ((connection.control.load(relaxed) & Control::kNoSnat) != 0) == fresh.no_snat;
+         (connection.control.load(relaxed) & kForwardingMask) == forwarding_of(fresh);
 }
 
 // False: it was closed meanwhile.

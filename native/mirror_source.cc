@@ -86,6 +86,14 @@ wire::MirrorClose<kAddressBytes> close_of(const wire::MirrorHead& head, const Ad
   return record;
 }
 
+template <typename Record>
+void put_last_hop(const Connection& connection, Record* record) {
+  const LastHop last_hop = connection.last_hop.load(relaxed);
+  std::memcpy(record->last_hop_mac, &last_hop, sizeof record->last_hop_mac);  // octet 0 is the lowest
+  const auto device = static_cast<uint16_t>(last_hop >> 48 & 0xf), vlan = static_cast<uint16_t>(last_hop >> 52);
+  record->last_hop_place = static_cast<uint16_t>(device << 12 | vlan);
+}
+
 template <size_t kAddressBytes>
 wire::MirrorState<kAddressBytes> state_of(const wire::MirrorHead& head, const Addresses& addresses,
                                           const Connection& connection) {
@@ -94,12 +102,24 @@ wire::MirrorState<kAddressBytes> state_of(const wire::MirrorHead& head, const Ad
   record.member_port = connection.member_port;
   record.snat_port = connection.snat_port;
   record.virtual_server = connection.virtual_server;
-  const LastHop last_hop = connection.last_hop.load(relaxed);
-  std::memcpy(record.last_hop_mac, &last_hop, sizeof record.last_hop_mac);  // octet 0 is the lowest
-  const auto device = static_cast<uint16_t>(last_hop >> 48 & 0xf), vlan = static_cast<uint16_t>(last_hop >> 52);
-  record.last_hop_place = static_cast<uint16_t>(device << 12 | vlan);
+  put_last_hop(connection, &record);
   std::memcpy(record.member, addresses.member, kAddressBytes);
   std::memcpy(record.snat, addresses.snat, kAddressBytes);
+  return record;
+}
+
+template <size_t kAddressBytes>
+wire::MirrorDirect<kAddressBytes> direct_of(const wire::MirrorHead& head, const Addresses& addresses,
+                                            const Connection& connection, uint32_t control,
+                                            const EndpointAddress& member) {
+  wire::MirrorDirect<kAddressBytes> record;
+  record.flow = close_of<kAddressBytes>(head, addresses);
+  record.member_port = member.port;
+  record.virtual_server = connection.virtual_server;
+  put_last_hop(connection, &record);
+  record.tunnelled = (control & Control::kTunnelled) != 0;
+  record.member_family = member.family;
+  std::memcpy(record.member, member.octets, sizeof record.member);
   return record;
 }
 static_assert(std::endian::native == std::endian::little);
@@ -295,11 +315,16 @@ void MirrorSource::Impl::encode(Connection& connection, wire::MirrorKind kind, u
   const auto term = static_cast<uint16_t>(shared->groups[connection.group].term.load(relaxed));
   connection.term.store(term, relaxed);
   connection.sequence.store(++sequence, relaxed);
+  if (kind == wire::MirrorKind::kState && (control & Control::kDirect)) kind = wire::MirrorKind::kDirect;
   const wire::MirrorHead head = head_of(connection, kind, control, term, sequence);
   const Addresses addresses = addresses_of(*table, connection);
   const bool v6 = connection.family == 6;
   if (kind == wire::MirrorKind::kClose) {
     v6 ? out.append(close_of<16>(head, addresses)) : out.append(close_of<4>(head, addresses));
+  } else if (kind == wire::MirrorKind::kDirect) {
+    const EndpointAddress& member = runtime->endpoint_addresses[connection.endpoint];
+    v6 ? out.append(direct_of<16>(head, addresses, connection, control, member))
+       : out.append(direct_of<4>(head, addresses, connection, control, member));
   } else {
     v6 ? out.append(state_of<16>(head, addresses, connection)) : out.append(state_of<4>(head, addresses, connection));
   }

@@ -22,7 +22,12 @@ uint64_t hash_of(uint8_t family, const uint8_t* octets, uint64_t more) {
   return mix(mix(mix(words[0] ^ family) ^ words[1]) ^ more);
 }
 
-uint64_t server_key(uint8_t protocol, uint16_t port) { return uint64_t{protocol} << 16 | port; }
+// Beside real ports, in keys.
+constexpr uint32_t kAnyPort = 0x10000, kRanges = 0x10001;
+constexpr uint64_t server_key(uint8_t protocol, uint32_t port) { return uint64_t{protocol} << 17 | port; }
+
+bool is_any_port(const VirtualServer& server) { return server.port == 0 && server.port_last == UINT16_MAX; }
+uint32_t port_key(const VirtualServer& server) { return is_any_port(server) ? kAnyPort : server.port; }
 
 bool same_address(const Address& address, uint8_t family, const uint8_t* octets) {
   return address.family == family && std::memcmp(address.octets, octets, family == 4 ? 4 : 16) == 0;
@@ -64,15 +69,7 @@ std::string Policy::seal(const Policy* before, Nanos now) {
     if (owned(address.family, address.octets) != nullptr) return fault("address", i, "is given twice");
     address_index_.insert(hash_of(address.family, address.octets, 0), static_cast<uint32_t>(i));
   }
-  server_index_.reserve(virtual_servers.size());
-  for (size_t i = 0; i < virtual_servers.size(); ++i) {
-    const VirtualServer& server = virtual_servers[i];
-    const Address& address = server.address;
-    if (virtual_server(address.family, address.octets, server.protocol, server.port) != nullptr)
-      return fault("virtual server", i, "another has the same address, protocol and port");
-    server_index_.insert(hash_of(address.family, address.octets, server_key(server.protocol, server.port)),
-                         static_cast<uint32_t>(i));
-  }
+  if (std::string wrong = index_servers(); !wrong.empty()) return wrong;
 
   if (std::string wrong = check(); !wrong.empty()) return wrong;
   if (std::string wrong = index_virtual_macs(); !wrong.empty()) return wrong;
@@ -87,7 +84,7 @@ std::string Policy::seal(const Policy* before, Nanos now) {
   member_index_.reserve(member_addresses_.size());
   for (size_t i = 0; i < member_addresses_.size(); ++i) {
     const auto& [address, port] = member_addresses_[i];
-    if (is_member(address.family, address.octets, port)) continue;
+    if (has_member(address.family, address.octets, port)) continue;
     member_index_.insert(hash_of(address.family, address.octets, port), static_cast<uint32_t>(i));
   }
 
@@ -108,6 +105,45 @@ std::string Policy::seal(const Policy* before, Nanos now) {
   return {};
 }
 
+std::string Policy::index_servers() {
+  server_index_.reserve(virtual_servers.size());
+  range_index_.reserve(virtual_servers.size());
+  for (size_t i = 0; i < virtual_servers.size(); ++i) {
+    const VirtualServer& server = virtual_servers[i];
+    const Address& address = server.address;
+    if (server.port > server.port_last) return fault("virtual server", i, "its port range ends before it begins");
+    if (server.port != server.port_last && !is_any_port(server)) {
+      ranges_of(address, server.protocol)->servers.push_back(static_cast<uint32_t>(i));
+      continue;
+    }
+    const uint32_t port = port_key(server);
+    if (server_at(address.family, address.octets, server.protocol, port) != nullptr)
+      return fault("virtual server", i, "another has the same address, protocol and port");
+    server_index_.insert(hash_of(address.family, address.octets, server_key(server.protocol, port)),
+                         static_cast<uint32_t>(i));
+  }
+  for (Ranges& ranges : ranges_) {
+    const auto first = [this](uint32_t i) { return virtual_servers[i].port; };
+    std::sort(ranges.servers.begin(), ranges.servers.end(),
+              [&first](uint32_t a, uint32_t b) { return first(a) < first(b); });
+    for (size_t i = 1; i < ranges.servers.size(); ++i) {
+      if (first(ranges.servers[i]) <= virtual_servers[ranges.servers[i - 1]].port_last)
+        return fault("virtual server", ranges.servers[i], "its port range overlaps another's of the same address");
+    }
+  }
+  return {};
+}
+
+Policy::Ranges* Policy::ranges_of(const Address& address, uint8_t protocol) {
+  const uint64_t hash = hash_of(address.family, address.octets, server_key(protocol, kRanges));
+  const int64_t at = range_index_.find(
+      hash, [&](uint32_t i) { return ranges_[i].protocol == protocol && ranges_[i].address == address; });
+  if (at >= 0) return &ranges_[static_cast<size_t>(at)];
+  range_index_.insert(hash, static_cast<uint32_t>(ranges_.size()));
+  ranges_.push_back({address, protocol, {}});
+  return &ranges_.back();
+}
+
 std::string Policy::check() const {
   if (groups.size() > kGroupsMax) return "more than " + std::to_string(kGroupsMax) + " traffic groups";
   if (virtual_servers.size() > kVirtualServersMax)
@@ -122,7 +158,6 @@ std::string Policy::check() const {
     for (const Member& member : pools[i]->members) {
       if (member.endpoint >= kMembersMax) return fault("pool", i, "a member's id is out of range");
       if (member.device >= kDevicesMax) return fault("pool", i, "a member's device is out of range");
-      if (member.port == 0) return fault("pool", i, "a member has port 0");
     }
   }
   for (size_t i = 0; i < virtual_servers.size(); ++i) {
@@ -131,17 +166,21 @@ std::string Policy::check() const {
     if (server.id >= kVirtualServersMax) return fault("virtual server", i, "its id is out of range");
     if (server.group >= groups.size()) return fault("virtual server", i, "its traffic group does not exist");
     if (server.pool >= pools.size()) return fault("virtual server", i, "its pool does not exist");
-    if (server.port == 0) return fault("virtual server", i, "has port 0");
-    if (server.protocol != IPPROTO_TCP && server.protocol != IPPROTO_UDP)
+    if (server.port == 0 && !is_any_port(server)) return fault("virtual server", i, "has port 0");
+    if (server.protocol == 0 && !is_any_port(server))
+      return fault("virtual server", i, "is of any protocol, and not of any port");
+    if (server.protocol != 0 && server.protocol != IPPROTO_TCP && server.protocol != IPPROTO_UDP)
       return fault("virtual server", i, "is neither TCP nor UDP");
     const OwnedAddress* address = owned(family, server.address.octets);
     if (address == nullptr) return fault("virtual server", i, "its address is not among the addresses answered for");
     if (address->group != server.group)
       return fault("virtual server", i, "its address belongs to another traffic group");
     for (const Member& member : pools[server.pool]->members) {
-      if (member.address.family != family)
+      if (member.address.family != family && !is_tunnel(server.forwarding))
         return fault("virtual server", i, "a member of its pool has an address of the other family");
     }
+    if (server.snat && server.forwarding != Forwarding::kNat)
+      return fault("virtual server", i, "has SNAT addresses, and forwards without translation");
     if (server.snat && server.snat_addresses.empty()) return fault("virtual server", i, "has no SNAT address");
     bool of_family = !server.snat;
     for (const SnatAddress& snat : server.snat_addresses) {
@@ -176,13 +215,33 @@ const OwnedAddress* Policy::owned(uint8_t family, const uint8_t* octets) const {
   return at < 0 ? nullptr : &addresses[static_cast<size_t>(at)];
 }
 
-const VirtualServer* Policy::virtual_server(uint8_t family, const uint8_t* octets, uint8_t protocol,
-                                            uint16_t port) const {
+const VirtualServer* Policy::server_at(uint8_t family, const uint8_t* octets, uint8_t protocol, uint32_t port) const {
   const int64_t at = server_index_.find(hash_of(family, octets, server_key(protocol, port)), [&](uint32_t i) {
     const VirtualServer& server = virtual_servers[i];
-    return server.protocol == protocol && server.port == port && same_address(server.address, family, octets);
+    return server.protocol == protocol && port_key(server) == port && same_address(server.address, family, octets);
   });
   return at < 0 ? nullptr : &virtual_servers[static_cast<size_t>(at)];
+}
+
+const VirtualServer* Policy::virtual_server(uint8_t family, const uint8_t* octets, uint8_t protocol,
+                                            uint16_t port) const {
+  if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP) {
+    if (const VirtualServer* exact = server_at(family, octets, protocol, port)) return exact;
+    const int64_t at = range_index_.find(hash_of(family, octets, server_key(protocol, kRanges)), [&](uint32_t i) {
+      return ranges_[i].protocol == protocol && same_address(ranges_[i].address, family, octets);
+    });
+    if (at >= 0) {
+      // The last that does not begin behind the port.
+      const std::vector<uint32_t>& servers = ranges_[static_cast<size_t>(at)].servers;
+      const auto behind = std::upper_bound(servers.begin(), servers.end(), port, [this](uint16_t wanted, uint32_t i) {
+        return wanted < virtual_servers[i].port;
+      });
+      if (behind != servers.begin() && port <= virtual_servers[*(behind - 1)].port_last)
+        return &virtual_servers[*(behind - 1)];
+    }
+    if (const VirtualServer* any = server_at(family, octets, protocol, kAnyPort)) return any;
+  }
+  return server_at(family, octets, 0, kAnyPort);
 }
 
 const VirtualServer* Policy::virtual_server(uint16_t id) const {
@@ -225,10 +284,14 @@ int Pool::member_with(uint16_t endpoint) const {
   return at == by_endpoint.end() || at->first != endpoint ? -1 : at->second;
 }
 
-bool Policy::is_member(uint8_t family, const uint8_t* octets, uint16_t port) const {
+bool Policy::has_member(uint8_t family, const uint8_t* octets, uint16_t port) const {
   return member_index_.find(hash_of(family, octets, port), [&](uint32_t i) {
     return member_addresses_[i].second == port && same_address(member_addresses_[i].first, family, octets);
   }) >= 0;
+}
+
+bool Policy::is_member(uint8_t family, const uint8_t* octets, uint16_t port) const {
+  return has_member(family, octets, port) || has_member(family, octets, 0);
 }
 
 }  // namespace tandem

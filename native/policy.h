@@ -33,6 +33,11 @@ struct Address {
   friend bool operator==(const Address&, const Address&) = default;
 };
 
+// fe80::/10, RFC 4291 section 2.5.6.
+constexpr bool is_link_local(const Address& address) {
+  return address.family == 6 && address.octets[0] == 0xfe && (address.octets[1] & 0xc0) == 0x80;
+}
+
 enum class Scheduler : uint8_t { kRoundRobin, kWeightedRoundRobin, kLeastConnections, kMaglev, kSourceHash };
 enum class Unknown : uint8_t { kDrop, kReset, kAdopt };
 enum class Closed : uint8_t { kDrop, kReset };
@@ -41,7 +46,7 @@ enum class OnMemberDown : uint8_t { kKeep, kReset, kReselect };
 
 struct Member {
   Address address;
-  uint16_t port;          // host byte order
+  uint16_t port;          // host byte order; 0: the port that the client asked for
   uint16_t endpoint;      // id in Runtime::endpoints
   uint16_t weight;        // 0: draining, existing connections go on
   bool up;                // a monitor says so, or there is none; and it can be reached
@@ -93,13 +98,17 @@ struct VirtualServer {
   uint16_t id;  // in Runtime::virtual_servers
   uint8_t group;
   Address address;
-  uint8_t protocol;  // IPPROTO_TCP or IPPROTO_UDP
-  uint16_t port;     // host byte order
-  uint16_t pool;     // index in Policy::pools
+  uint8_t protocol;  // IPPROTO_TCP, IPPROTO_UDP, or 0: any protocol, and then any port
+  // Host byte order. The last is the first, or ends a range; 0 and 65535: any port.
+  uint16_t port;
+  uint16_t port_last;
+  uint16_t pool;  // index in Policy::pools
   Unknown unknown;
   ClientRate new_per_client;  // connections that one client may open
-  bool snat;
   SourcePersistence persistence;
+  Forwarding forwarding;
+  uint16_t gue_port;  // kGue only, host byte order
+  bool snat;          // kNat only
   std::vector<SnatAddress> snat_addresses;
   // Derived by seal(): for each member of the pool, in its order, the SNAT addresses that are answered on
   // the member's device; all of them where none is.
@@ -125,6 +134,15 @@ struct PolicyGroup {
     const Address& address = floating[device][family == 4 ? 0 : 1];
     return address.family == family ? &address : nullptr;
   }
+  // Where tunnels to members on `device` begin: its floating address there, else elsewhere, as automap chooses. Not a
+  // link-local one, which no router would send an error to. nullptr: there is none.
+  const Address* tunnel_source(uint8_t device, uint8_t family) const {
+    for (size_t look = 0; look < kDevicesMax; ++look) {
+      const Address* address = speaker(static_cast<uint8_t>((device + look) % kDevicesMax), family);
+      if (address != nullptr && !is_link_local(*address)) return address;
+    }
+    return nullptr;
+  }
 };
 
 class Policy {
@@ -141,6 +159,7 @@ class Policy {
   std::string seal(const Policy* before = nullptr, Nanos now = 0);
 
   const OwnedAddress* owned(uint8_t family, const uint8_t* octets) const;
+  // The exact port comes first, then a range, then any port, then any protocol. Of protocols without ports, `port` 0.
   const VirtualServer* virtual_server(uint8_t family, const uint8_t* octets, uint8_t protocol, uint16_t port) const;
   // nullptr: no virtual server has this id any more.
   const VirtualServer* virtual_server(uint16_t id) const;
@@ -148,7 +167,7 @@ class Policy {
   const Pool* pool(const std::string& name) const;
   // Endpoint::down of every endpoint.
   void mark_down_members(Runtime* runtime) const;
-  // Whether some pool has a member with this address and port (host byte order).
+  // Whether some pool has a member with this address and port (host byte order), or with this address and any port.
   bool is_member(uint8_t family, const uint8_t* octets, uint16_t port) const;
   // The group whose virtual MAC on `device` this is, or -1. `family` receives 4 or 6.
   int group_of_mac(const uint8_t mac[6], uint8_t device, uint8_t* family) const;
@@ -173,12 +192,24 @@ class Policy {
   };
 
   static constexpr uint16_t kNoServer = 0xffff;
+  // The virtual servers of one address and protocol that are port ranges, ascending and apart.
+  struct Ranges {
+    Address address;
+    uint8_t protocol;
+    std::vector<uint32_t> servers;
+  };
 
   std::string check() const;
+  std::string index_servers();
+  const VirtualServer* server_at(uint8_t family, const uint8_t* octets, uint8_t protocol, uint32_t port) const;
+  Ranges* ranges_of(const Address& address, uint8_t protocol);
+  bool has_member(uint8_t family, const uint8_t* octets, uint16_t port) const;
   std::string index_virtual_macs();
 
   Index address_index_;
-  Index server_index_;
+  Index server_index_;  // by exact port, and those of any port
+  Index range_index_;
+  std::vector<Ranges> ranges_;
   Index member_index_;
   std::vector<uint16_t> server_of_id_;  // index in virtual_servers, or kNoServer
   std::unordered_map<std::string_view, const Pool*> pool_of_name_;

@@ -25,6 +25,17 @@ namespace tandem {
 // MAC address, device and tag in one word, as LastHop in conn_table.h; 0: not known.
 using NextHop = uint64_t;
 
+// How a virtual server's packets reach their member. All but kNat leave addresses and ports as they are: the member has
+// the virtual address itself, and answers the client past us.
+enum class Forwarding : uint8_t {
+  kNat,   // translated
+  kDsr,   // to the member's MAC address
+  kIpip,  // in IPv4 or IPv6 to the member: RFC 2003, RFC 4213, RFC 2473
+  kGue,   // in UDP to the member: draft-ietf-intarea-gue, variant 0
+};
+constexpr bool is_tunnel(Forwarding forwarding) { return forwarding >= Forwarding::kIpip; }
+inline constexpr uint16_t kGuePort = 6080;  // IANA: gue
+
 // One member of a pool, or rather its address and port: pools that share it share its count.
 // A line of its own: what every packet reads of it (next_hop, down) is fetched together.
 struct alignas(64) Endpoint {
@@ -59,17 +70,28 @@ struct alignas(64) Endpoint {
 };
 static_assert(sizeof(Endpoint) == 64);
 
+// Where tunnels to an endpoint end. Written with its id, before a worker knows that.
+struct EndpointAddress {
+  uint8_t family;  // 4 or 6
+  uint8_t octets[16];
+  uint16_t port;  // of the member as the config has it, host byte order; 0: it has none
+};
+
 struct VirtualServerState {
   std::atomic<bool> mirror{false};  // JavaScript thread
   // Written with the policy; kept for the connections of a virtual server that is gone.
-  std::atomic<Deciseconds> half_open{0}, established{0}, half_closed{0}, closing{0}, udp{0};
+  std::atomic<Deciseconds> half_open{0}, established{0}, half_closed{0}, closing{0}, udp{0}, other{0};
   std::atomic<uint32_t> connections{0};  // open now; any participant
   std::atomic<uint64_t> opened{0};
+  // What its tunnelled connections go through: kIpip or kGue, and the UDP port of members. JavaScript thread; as they
+  // last were when the virtual server has no tunnel any more.
+  std::atomic<Forwarding> tunnel{Forwarding::kIpip};
+  std::atomic<uint16_t> gue_port{kGuePort};
 
   IdleTimeouts timeouts() const {
     constexpr auto relaxed = std::memory_order_relaxed;
-    return {half_open.load(relaxed), established.load(relaxed), half_closed.load(relaxed), closing.load(relaxed),
-            udp.load(relaxed)};
+    return {half_open.load(relaxed), established.load(relaxed), half_closed.load(relaxed),
+            closing.load(relaxed),   udp.load(relaxed),         other.load(relaxed)};
   }
 };
 
@@ -87,6 +109,7 @@ struct Runtime {
   }
 
   std::array<Endpoint, kMembersMax> endpoints;
+  std::array<EndpointAddress, kMembersMax> endpoint_addresses{};  // by the same ids
   std::array<VirtualServerState, kVirtualServersMax> virtual_servers;
   // traffic[worker][virtual server]
   std::array<std::unique_ptr<std::array<Traffic, kVirtualServersMax>>, kWorkersMax> traffic;

@@ -21,23 +21,33 @@ constexpr TcpState SS = TcpState::kSynSent, SR = TcpState::kSynReceived, ES = Tc
 // Who pushes data after its FIN has not sent that FIN: somebody else did, and it is taken back. A bare ACK
 // proves nothing, for it also answers the other side's FIN. After a RST any segment but a SYN does: an end
 // that was reset answers what still arrives with another RST, so a real reset stands in the end.
+//
+// Alone: the client, when the member answers past us. Its SYN after its FIN or RST begins anew on the same member,
+// which knows whether it is one. Members' segments that come through us all the same are read as ever.
 // clang-format off
-constexpr TcpState kNext[kTcpStates][2][kEvents] = {
+constexpr TcpState kNext[kTcpStates][3][kEvents] = {
     // from     sender        SYN SYN-ACK ACK PSH FIN RST
     /* SS */ {{/* client */    SS,  SS,   SS, SS, SS, SS},
-              {/* member */    SS,  SR,   SS, SS, SS, SS}},
+              {/* member */    SS,  SR,   SS, SS, SS, SS},
+              {/* alone */     SS,  SS,   ES, ES, FC, SS}},
     /* SR */ {{/* client */    SR,  SR,   ES, ES, FC, SR},
-              {/* member */    SR,  SR,   SR, SR, FS, SR}},
+              {/* member */    SR,  SR,   SR, SR, FS, SR},
+              {/* alone */     SR,  SR,   ES, ES, FC, SR}},
     /* ES */ {{/* client */    ES,  ES,   ES, ES, FC, RS},
-              {/* member */    ES,  ES,   ES, ES, FS, RS}},
+              {/* member */    ES,  ES,   ES, ES, FS, RS},
+              {/* alone */     ES,  ES,   ES, ES, FC, RS}},
     /* FC */ {{/* client */    FC,  FC,   FC, ES, FC, RS},
-              {/* member */    FC,  FC,   FC, FC, CL, RS}},
+              {/* member */    FC,  FC,   FC, FC, CL, RS},
+              {/* alone */     SS,  FC,   FC, ES, FC, RS}},
     /* FS */ {{/* client */    FS,  FS,   FS, FS, CL, RS},
-              {/* member */    FS,  FS,   FS, ES, FS, RS}},
+              {/* member */    FS,  FS,   FS, ES, FS, RS},
+              {/* alone */     FS,  FS,   FS, FS, CL, RS}},
     /* CL */ {{/* client */    CL,  CL,   CL, FS, CL, CL},
-              {/* member */    CL,  CL,   CL, FC, CL, CL}},
+              {/* member */    CL,  CL,   CL, FC, CL, CL},
+              {/* alone */     CL,  CL,   CL, FS, CL, CL}},
     /* RS */ {{/* client */    RS,  RS,   ES, ES, FC, RS},
-              {/* member */    RS,  RS,   ES, ES, FS, RS}},
+              {/* member */    RS,  RS,   ES, ES, FS, RS},
+              {/* alone */     SS,  RS,   ES, ES, FC, RS}},
 };
 // clang-format on
 
@@ -47,7 +57,7 @@ constexpr Timeout kTimeout[kTcpStates] = {Timeout::kHalfOpen,   Timeout::kHalfOp
                                           Timeout::kHalfClosed, Timeout::kHalfClosed, Timeout::kClosing,
                                           Timeout::kClosing};
 
-constexpr uint8_t kUdp = 17;
+constexpr uint8_t kTcp = 6, kUdp = 17;
 
 }  // namespace
 
@@ -55,7 +65,7 @@ constexpr TcpTable kTcpTable = [] {
   TcpTable table{};
   for (uint8_t state = 0; state < kTcpStates; ++state) {
     for (uint8_t flags = 0; flags < 32; ++flags) {
-      for (uint8_t sender = 0; sender < 2; ++sender)
+      for (uint8_t sender = 0; sender < 3; ++sender)
         table.next[state][sender][flags] = kNext[state][sender][event_of(flags)];
     }
   }
@@ -63,7 +73,7 @@ constexpr TcpTable kTcpTable = [] {
 }();
 
 Deciseconds IdleTimeouts::of(uint8_t protocol, TcpState state) const {
-  if (protocol == kUdp) return udp;
+  if (protocol != kTcp) return protocol == kUdp ? udp : other;
   const Deciseconds by_timeout[] = {half_open, established, half_closed, closing};
   return by_timeout[static_cast<uint8_t>(kTimeout[static_cast<uint8_t>(state)])];
 }

@@ -27,15 +27,19 @@ inline constexpr uint8_t kTcpStates = 7;
 // The handshake is not complete; of UDP, nobody has replied.
 constexpr bool is_half_open(TcpState state) { return state <= TcpState::kSynReceived; }
 
-// tcp_state.cc's table, spelt out: [state][0: from the client, 1: from the member][the lower five flags].
+// tcp_state.cc's table, spelt out: [state][0: from the client, 1: from the member, 2: from the client, answered past
+// us][the lower five flags].
 struct TcpTable {
-  TcpState next[kTcpStates][2][32];
+  TcpState next[kTcpStates][3][32];
 };
 extern const TcpTable kTcpTable;
 
-// The state after a segment with these TCP flags (RFC 9293 section 3.1: FIN 1, SYN 2, RST 4, ACK 16).
-inline TcpState advance_tcp(TcpState state, bool from_client, uint8_t flags) {
-  return kTcpTable.next[static_cast<uint8_t>(state)][from_client ? 0 : 1][flags & 31];
+// The state after a segment with these TCP flags (RFC 9293 section 3.1: FIN 1, SYN 2, RST 4, ACK 16). `past_us`: the
+// member answers past us, so what the client sends must tell all: its ACK behind its SYN, that the handshake is
+// complete. The client's FIN is then half of a close at least, and nothing tells that it is all of it.
+inline TcpState advance_tcp(TcpState state, bool from_client, uint8_t flags, bool past_us = false) {
+  const size_t sender = from_client ? size_t{past_us} * 2 : 1;
+  return kTcpTable.next[static_cast<uint8_t>(state)][sender][flags & 31];
 }
 
 // Of UDP: established once a datagram has come from each side. By arithmetic, for nobody can predict who sends next.
@@ -57,6 +61,7 @@ struct IdleTimeouts {
   Deciseconds half_closed;  // kFinClient, kFinServer
   Deciseconds closing;      // kClosing, kReset
   Deciseconds udp;
+  Deciseconds other = 0;  // every other protocol
 
   Deciseconds of(uint8_t protocol, TcpState state) const;
 };

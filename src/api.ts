@@ -11,7 +11,15 @@
  */
 
 import type { ConfigError, MirrorMode } from './config/model.js';
-import type { AddressText, ConnectionRow, OnMemberDown, RoleName, SchedulerName, TableCounts } from './datapath.js';
+import type {
+  AddressText,
+  ConnectionRow,
+  OnMemberDown,
+  ProtocolName,
+  RoleName,
+  SchedulerName,
+  TableCounts,
+} from './datapath.js';
 
 export interface Control {
   status(): Promise<Status>;
@@ -70,8 +78,11 @@ export interface LinkStatus {
 export interface VirtualServerStatus {
   readonly name: string;
   readonly address: AddressText;
+  /** The first of a range; 0: any port. */
   readonly port: number;
-  readonly protocol: 'tcp' | 'udp';
+  /** The same for a single port; 65535 for any. */
+  readonly portLast: number;
+  readonly protocol: ProtocolName;
   readonly trafficGroup: string;
   readonly role: RoleName;
   readonly pool: string;

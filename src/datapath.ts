@@ -15,6 +15,12 @@ export type ClosedPolicy = 'drop' | 'reset';
 /** What becomes of the connections of a member that goes down: native/member_down.h. */
 export type OnMemberDown = 'keep' | 'reset' | 'reselect';
 
+/** What a virtual server takes. `any`: every protocol, and every port. */
+export type ProtocolName = 'tcp' | 'udp' | 'any';
+
+/** How packets reach a member: translated, or as they are, to its MAC address, in IP, or in UDP (GUE). */
+export type ForwardingName = 'nat' | 'dsr' | 'ipip' | 'gue';
+
 /** Idle timeouts of one virtual server, in seconds; tenths are kept. */
 export interface IdleTimeoutS {
   readonly halfOpen: number;
@@ -22,6 +28,8 @@ export interface IdleTimeoutS {
   readonly halfClosed: number;
   readonly closing: number;
   readonly udp: number;
+  /** Every other protocol; default: as udp. */
+  readonly other?: number;
 }
 
 /** Connections that one client (an IPv4 address, an IPv6 /64) may open through one virtual server. */
@@ -34,6 +42,7 @@ export interface ClientRate {
 
 export interface PolicyMember {
   readonly address: AddressText;
+  /** 0: the port that the client asked for. */
   readonly port: number;
   /** 0..65535; 0 drains: existing connections go on, no new one is scheduled. */
   readonly weight: number;
@@ -75,13 +84,20 @@ export interface PolicyVirtualServer {
   /** Index into Policy.groups. */
   readonly group: number;
   readonly address: AddressText;
+  /** 0 with `portLast` 65535: any port. */
   readonly port: number;
-  readonly protocol: 'tcp' | 'udp';
+  /** The end of a range; default: `port`. */
+  readonly portLast?: number;
+  readonly protocol: ProtocolName;
   /** Index into Policy.pools. */
   readonly pool: number;
   readonly unknown: UnknownPolicy;
   /** Default null: none. */
   readonly persistence?: SourcePersistence | null;
+  /** Default: nat. */
+  readonly forwarding?: ForwardingName;
+  /** `gue`: UDP port that members receive on; default 6080. */
+  readonly guePort?: number;
   /** SNAT addresses to choose from per member; empty: the member sees the client's own address. */
   readonly snatAddresses: readonly AddressText[];
   readonly mirror: boolean;
@@ -185,7 +201,8 @@ export interface AppliedCounts {
 
 export interface ConnectionRow {
   readonly virtualServer: string;
-  readonly protocol: 'tcp' | 'udp';
+  /** `tcp`, `udp`, else the IANA number. */
+  readonly protocol: string;
   readonly client: string;
   readonly virtual: string;
   readonly member: string;
@@ -194,6 +211,7 @@ export interface ConnectionRow {
   readonly idleS: number;
   readonly fromPeer: boolean;
   readonly lastHop: string;
+  readonly forwarding: ForwardingName;
 }
 
 export interface VirtualServerCounts {

@@ -18,8 +18,10 @@ inline constexpr uint16_t kEtherServiceVlan = 0x88a8;  // 802.1ad
 // IANA protocol numbers, and IPv6 extension headers among them (RFC 8200 section 4.1).
 inline constexpr uint8_t kHopByHop = 0;
 inline constexpr uint8_t kIcmp = 1;
+inline constexpr uint8_t kIpv4InIp = 4;  // RFC 2003
 inline constexpr uint8_t kTcp = 6;
 inline constexpr uint8_t kUdp = 17;
+inline constexpr uint8_t kIpv6InIp = 41;  // RFC 4213, RFC 2473
 inline constexpr uint8_t kRouting = 43;
 inline constexpr uint8_t kFragmentHeader = 44;
 inline constexpr uint8_t kAuthentication = 51;
@@ -129,6 +131,14 @@ struct UdpHeader {
 };
 static_assert(sizeof(UdpHeader) == 8 && alignof(UdpHeader) == 1);
 static_assert(offsetof(UdpHeader, checksum) == 6);
+
+// draft-ietf-intarea-gue section 3.1, variant 0.
+struct GueHeader {
+  uint8_t variant_length;  // 2 bits variant (0), 1 bit control, 5 bits length of extensions in 32-bit words
+  uint8_t protocol;        // IANA protocol number of what follows
+  be16 flags;              // which extensions there are
+};
+static_assert(sizeof(GueHeader) == 4 && alignof(GueHeader) == 1);
 
 // RFC 792 and RFC 4443 section 2.1.
 struct IcmpHeader {

@@ -22,6 +22,17 @@
 //   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //   |   member address, SNAT address: 4 octets each, IPv6 16 each   |
 //   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//
+// The state of a connection that is not translated (DSR, tunnel) has another end, for its member's address may be of
+// the other family:
+//
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//   |          member port          |        virtual server         |
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//   |                  last hop, 8 octets as above                  |
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//   | tunnel: 0, 1  | member family | member address, 16 octets     |
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 #pragma once
 
 #include <cstddef>
@@ -32,8 +43,8 @@
 
 namespace tandem::wire {
 
-// kind: kState or kClose in the high four bits, 4 or 6 (the address family) in the low four.
-enum class MirrorKind : uint8_t { kState = 1, kClose = 2 };
+// In the high four bits of kind_family; 4 or 6, the address family of the flow, in the low four.
+enum class MirrorKind : uint8_t { kState = 1, kClose = 2, kDirect = 3 };
 
 // In MirrorHead::state, beside the TcpState.
 inline constexpr uint8_t kMirrorNoSnat = 0x80;
@@ -69,7 +80,20 @@ struct MirrorState {
   uint8_t snat[kAddressBytes];
 };
 
+template <size_t kAddressBytes>
+struct MirrorDirect {
+  MirrorClose<kAddressBytes> flow;
+  be16 member_port;     // as the config has it, and not the flow's; 0: it has none
+  be16 virtual_server;  // the sender's id, translated by its dictionary
+  uint8_t last_hop_mac[6];
+  be16 last_hop_place;
+  uint8_t tunnelled;  // 0 or 1
+  uint8_t member_family;
+  uint8_t member[16];  // IPv4 in the first four
+};
+
 static_assert(sizeof(MirrorHead) == 16);
+static_assert(sizeof(MirrorDirect<4>) == 54 && sizeof(MirrorDirect<16>) == 78);
 static_assert(sizeof(MirrorClose<4>) == 24 && sizeof(MirrorState<4>) == 46);
 static_assert(sizeof(MirrorClose<16>) == 48 && sizeof(MirrorState<16>) == 94);
 static_assert(alignof(MirrorState<16>) == 1);

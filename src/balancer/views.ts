@@ -103,6 +103,7 @@ export function virtualServerViews(
       name: server.name,
       address: server.address,
       port: server.port,
+      portLast: server.portLast,
       protocol: server.protocol,
       trafficGroup: server.trafficGroup,
       role: roleOf(server.trafficGroup),

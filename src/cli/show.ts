@@ -64,7 +64,7 @@ export function showVirtualServers(servers: readonly VirtualServerStatus[]): str
     ],
     servers.map((server) => [
       server.name,
-      `${formatEndpoint(server.address, server.port)}/${server.protocol}`,
+      virtualAddressText(server),
       server.role,
       server.pool,
       `${server.membersUp}/${server.membersTotal}`,
@@ -76,6 +76,12 @@ export function showVirtualServers(servers: readonly VirtualServerStatus[]): str
       `${figure(server.bytesOut)}B`,
     ]),
   );
+}
+
+/** `10.1.0.100:80/tcp`, `10.1.0.100:8000-8099/udp`, `10.1.0.100/any`. */
+function virtualAddressText({ address, port, portLast, protocol }: VirtualServerStatus): string {
+  const range = port !== 0 && portLast !== port ? `-${portLast}` : '';
+  return `${formatEndpoint(address, port)}${range}/${protocol}`;
 }
 
 export function showPools(pools: readonly PoolStatus[], now: number): string {
@@ -145,18 +151,32 @@ function memberNotes({ address, port, share, maxConnections, limited, persisted 
 export function showConnections({ rows, next, used }: ConnectionsPage): string {
   if (rows.length === 0) return `no connections (${used} in the table)`;
   const lines = table(
-    [left('VIRTUAL SERVER'), left('CLIENT'), left('MEMBER'), left('SNAT'), left('STATE'), right('IDLE'), left('FROM')],
+    [
+      left('VIRTUAL SERVER'),
+      left('CLIENT'),
+      left('MEMBER'),
+      left('SNAT'),
+      left('BY'),
+      left('STATE'),
+      right('IDLE'),
+      left('FROM'),
+    ],
     rows.map((row) => [
       row.virtualServer,
       row.client,
       row.member,
-      row.snat === '' ? '-' : row.snat,
-      row.protocol === 'udp' ? 'udp' : row.state,
+      row.snat === '' || row.forwarding !== 'nat' ? '-' : row.snat,
+      row.forwarding,
+      row.protocol === 'tcp' ? row.state : protocolText(row.protocol),
       `${Math.round(row.idleS)}s`,
       row.fromPeer ? 'peer' : 'here',
     ]),
   );
   return next === null ? lines : `${lines}\n(${rows.length} of ${used} shown; --limit shows more)`;
+}
+
+function protocolText(protocol: string): string {
+  return /^\d+$/.test(protocol) ? `protocol ${protocol}` : protocol;
 }
 
 export function showMirror(mirror: MirrorStatus, now: number): string {

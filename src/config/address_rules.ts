@@ -122,7 +122,7 @@ function uses({ units, trafficGroups, virtualServers, pools }: Draft): Use[] {
       return { as: 'virtual', address, owner: `the address of virtual server '${name}'`, of: trafficGroup, path };
     }),
     ...[...virtualServers].flatMap(([name, { snat, trafficGroup }]) =>
-      (typeof snat === 'string' ? [] : snat).map((address, index): Use => {
+      (typeof snat === 'object' ? snat : []).map((address, index): Use => {
         const path: Path = ['virtualServers', name, 'snat', index];
         return { as: 'snat', address, owner: `a SNAT address of virtual server '${name}'`, of: trafficGroup, path };
       }),

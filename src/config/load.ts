@@ -6,9 +6,16 @@
 
 import { type Draft, draftOf } from './draft.js';
 import { type Fault, formatPath } from './faults.js';
-import type { Config, ConfigError, MonitorConfig, TrafficGroupConfig, VirtualServerConfig } from './model.js';
+import type {
+  Config,
+  ConfigError,
+  ForwardingConfig,
+  MonitorConfig,
+  TrafficGroupConfig,
+  VirtualServerConfig,
+} from './model.js';
 import { referenceFaults } from './references.js';
-import { configSchema, datapathSchema, mirrorSchema, type ShapedMonitor } from './schema.js';
+import { configSchema, datapathSchema, mirrorSchema, type ShapedMonitor, type ShapedVirtualServer } from './schema.js';
 import { answeredOn, semanticFaults } from './semantics.js';
 import { shapeFaults } from './shape_faults.js';
 import { parseYaml, type YamlSource } from './yaml_source.js';
@@ -63,6 +70,10 @@ function build(draft: Draft, raw: { datapath?: unknown; mirror?: unknown }): Con
       ([name, server]): VirtualServerConfig => ({
         ...server,
         name,
+        port: server.port?.first ?? 0,
+        portLast: server.port?.last ?? 65535,
+        forwarding: forwardingOf(server),
+        snat: server.snat ?? (server.forwarding === 'nat' ? 'automap' : 'none'),
         links: linksOfAddress(draft, server.address),
         closed: closed.get(server.address) ?? 'drop',
         persistence: server.persistence?.source ?? null,
@@ -71,6 +82,14 @@ function build(draft: Draft, raw: { datapath?: unknown; mirror?: unknown }): Con
     datapath: datapathSchema.parse(raw.datapath ?? {}),
     mirror: mirrorSchema.parse(raw.mirror ?? {}),
   };
+}
+
+/** IANA's port for GUE. */
+const GUE_PORT = 6080;
+
+function forwardingOf({ forwarding }: ShapedVirtualServer): ForwardingConfig {
+  if (typeof forwarding === 'string') return forwarding;
+  return { tunnel: forwarding.tunnel, port: forwarding.port ?? GUE_PORT };
 }
 
 function buildMonitor(monitor: ShapedMonitor): MonitorConfig {

@@ -11,6 +11,7 @@ import type {
   DeviceKind,
   IdleTimeoutS,
   OnMemberDown,
+  ProtocolName,
   SchedulerName,
   SourcePersistence,
   UnknownPolicy,
@@ -68,6 +69,7 @@ export interface MonitorConfig {
 
 export interface MemberConfig {
   readonly address: AddressText;
+  /** 0: the port that the client asked for. */
   readonly port: number;
   readonly weight: number;
   /** `draining`: existing connections go on, no new ones. `down`: as a monitor's down. */
@@ -89,18 +91,28 @@ export interface PoolConfig {
   readonly onMemberDown: OnMemberDown;
 }
 
+/**
+ * `nat`: addresses and ports are translated. `dsr`: only the MAC address. A tunnel: nothing, the packet goes in
+ * another; `port` is the UDP port of GUE.
+ */
+export type ForwardingConfig = 'nat' | 'dsr' | { readonly tunnel: 'ipip' | 'gue'; readonly port: number };
+
 export type MirrorMode = 'off' | 'async';
 
 export interface VirtualServerConfig {
   readonly name: string;
   readonly address: AddressText;
+  /** The first of a range; 0: any port. */
   readonly port: number;
-  readonly protocol: 'tcp' | 'udp';
+  /** The last of a range, the same for a single port; 65535 for any. */
+  readonly portLast: number;
+  readonly protocol: ProtocolName;
   readonly pool: string;
   readonly trafficGroup: string;
   /** Links on which the address is answered; default: every link of the group. */
   readonly links: readonly string[];
-  /** `automap`: the group's floating address on the member's link. `none`: members route back through it. */
+  readonly forwarding: ForwardingConfig;
+  /** `automap`: the group's floating address on the member's link. `none`: members route back through it or past it. */
   readonly snat: 'automap' | 'none' | readonly AddressText[];
   readonly mirror: MirrorMode;
   readonly unknown: UnknownPolicy;

@@ -92,15 +92,19 @@ function policyMember(pool: PoolConfig, member: MemberConfig, inputs: PolicyInpu
 
 function policyVirtualServer(config: Config, server: VirtualServerConfig, inputs: PolicyInputs): PolicyVirtualServer {
   const group = config.trafficGroups.findIndex(({ name }) => name === server.trafficGroup);
-  const { name, address, port, protocol, unknown, idleTimeoutS, newConnectionsPerClient, persistence } = server;
+  const { name, address, port, portLast, protocol, unknown, forwarding, idleTimeoutS } = server;
+  const { newConnectionsPerClient, persistence } = server;
   return {
     name,
     group,
     address,
     port,
+    portLast,
     protocol,
     pool: config.pools.findIndex((pool) => pool.name === server.pool),
     unknown,
+    forwarding: typeof forwarding === 'string' ? forwarding : forwarding.tunnel,
+    ...(typeof forwarding === 'string' ? {} : { guePort: forwarding.port }),
     snatAddresses: snatAddresses(server, config.trafficGroups[group]!),
     mirror: (inputs.mirrorOverrides.get(name) ?? server.mirror) === 'async',
     idleTimeoutS,

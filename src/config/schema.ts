@@ -176,7 +176,7 @@ const monitor = z.strictObject({
 
 const member = z.strictObject({
   address,
-  port,
+  port: port.default(0).meta({ description: 'Default: the port that the client asked for' }),
   weight: z.int().min(0).max(256).default(1).meta({ description: '0: drains, as `state: draining`' }),
   state: z
     .enum(['enabled', 'draining', 'down'])
@@ -224,6 +224,7 @@ const idleTimeoutS = z.strictObject({
   halfClosed: seconds(0.1, 86_400).default(60).meta({ description: 'TCP, one side has sent its FIN' }),
   closing: seconds(0.1, 3600).default(10).meta({ description: 'TCP, both FINs or a RST seen' }),
   udp: seconds(0.1, 86_400).default(30).meta({ description: 'UDP' }),
+  other: seconds(0.1, 86_400).default(60).meta({ description: 'Every other protocol' }),
 });
 
 /** native/client_limits.h says the same. */
@@ -257,10 +258,45 @@ const persistence = z.strictObject({
   }),
 });
 
+const forwarding = z.union([
+  z.enum(['nat', 'dsr']),
+  z.strictObject({
+    tunnel: z.enum(['ipip', 'gue']),
+    port: port.optional().meta({ description: "gue: the members' UDP port; default: 6080" }),
+  }),
+]);
+
+/** 0 to 65535 stands for any port. */
+export interface PortSpan {
+  readonly first: number;
+  readonly last: number;
+}
+
+const PORT_SPAN_HINT = '80, 8000-8099 or any';
+const ports = z
+  .union([port, z.string()])
+  .transform((text, context): PortSpan => {
+    if (text === 'any') return { first: 0, last: 65535 };
+    const [first, last = first, more] = String(text).split('-').map(Number) as [number, number?, number?];
+    const isPort = (value: number) => Number.isInteger(value) && value >= 1 && value <= 65535;
+    if (/^\d+(-\d+)?$/.test(String(text)) && isPort(first) && isPort(last) && more === undefined) {
+      if (first <= last) return { first, last };
+      context.addIssue({ code: 'custom', message: `${text} ends before it begins`, params: { code: 'bad_range' } });
+      return z.NEVER;
+    }
+    const params = { code: 'bad_port', hint: PORT_SPAN_HINT };
+    context.addIssue({ code: 'custom', message: `'${text}' is no port and no range of ports`, params });
+    return z.NEVER;
+  })
+  .meta({ description: 'A port, a range (8000-8099), or any' });
+
 const virtualServer = z.strictObject({
   address,
-  port,
-  protocol: z.enum(['tcp', 'udp']).default('tcp'),
+  port: ports.optional(),
+  protocol: z
+    .enum(['tcp', 'udp', 'any'])
+    .default('tcp')
+    .meta({ description: 'any: every protocol and every port; GRE, ESP and the like by their addresses alone' }),
   pool: z.string(),
   trafficGroup: z.string(),
   links: z
@@ -269,11 +305,15 @@ const virtualServer = z.strictObject({
     .max(LINKS_MAX)
     .optional()
     .meta({ description: "Links on which the address is answered; default: the group's links of its family" }),
+  forwarding: forwarding.default('nat').meta({
+    description: 'nat: translated; dsr: only the MAC address is; tunnel: in IP or UDP. Members answer past the pair',
+  }),
   snat: z
     .union([z.enum(['automap', 'none']), z.array(address).min(1).max(SNAT_ADDRESSES_MAX)])
-    .default('automap')
+    .optional()
     .meta({
-      description: "automap: the group's floating address on the member's link; none: servers route through it",
+      description:
+        "automap, nat's default: the group's floating address on the member's link; none: servers route through it",
     }),
   mirror: z.enum(['off', 'async']).default('off').meta({ description: 'Connection mirroring to the peer' }),
   unknown: z

@@ -8,6 +8,8 @@ import { ipAddress } from '../wire/ip_address.js';
 import { addressRules, families, floatingOn } from './address_rules.js';
 import type { Draft } from './draft.js';
 import type { Fault, Path } from './faults.js';
+import { forwardingRules } from './forwarding_rules.js';
+import { portRules } from './port_rules.js';
 import { MEMBERS_MAX, type ShapedVirtualServer, TRAFFIC_GROUPS_MAX, VIRTUAL_SERVERS_MAX } from './schema.js';
 
 type Rule = (draft: Draft) => Fault[];
@@ -21,10 +23,11 @@ const RULES: readonly Rule[] = [
   advertsHaveASource,
   membersAreDistinct,
   monitorsMakeSense,
-  virtualServersAreDistinct,
+  ...portRules,
   virtualServersFitTheirPools,
   virtualServersAreOnTheirGroupsLinks,
   snatAddressesFit,
+  ...forwardingRules,
   whatIsSaidOfAnAddressAgrees,
   udpIsNotMirrored,
   ...addressRules,
@@ -144,7 +147,7 @@ function membersAreDistinct({ pools }: Draft): Fault[] {
         seen.add(key);
         return [];
       }
-      const message = `${address} port ${port} is in this pool already`;
+      const message = `${port === 0 ? address : `${address} port ${port}`} is in this pool already`;
       return [{ code: 'duplicate_member', message, path: ['pools', name, 'members', index] }];
     });
   });
@@ -183,23 +186,10 @@ function monitorsMakeSense({ pools }: Draft): Fault[] {
   });
 }
 
-function virtualServersAreDistinct({ virtualServers }: Draft): Fault[] {
-  const seen = new Map<string, string>();
-  return [...virtualServers].flatMap(([name, { address, port, protocol }]) => {
-    const key = `${address} ${port} ${protocol}`;
-    const other = seen.get(key);
-    if (other === undefined) {
-      seen.set(key, name);
-      return [];
-    }
-    const message = `${address} port ${port}/${protocol} is virtual server '${other}' already`;
-    return [{ code: 'duplicate_virtual_server', message, path: ['virtualServers', name] }];
-  });
-}
-
-/** The datapath translates addresses, not families. */
+/** The datapath translates addresses, not families; in a tunnel either goes to either. */
 function virtualServersFitTheirPools({ virtualServers, pools }: Draft): Fault[] {
   return [...virtualServers].flatMap(([name, server]) => {
+    if (typeof server.forwarding === 'object') return [];
     const { family } = ipAddress(server.address);
     const stranger = pools.get(server.pool)?.members.find((member) => ipAddress(member.address).family !== family);
     if (stranger === undefined) return [];
@@ -208,7 +198,7 @@ function virtualServersFitTheirPools({ virtualServers, pools }: Draft): Fault[] 
       {
         code: 'family_mismatch',
         message,
-        hint: 'use one pool per address family',
+        hint: 'use one pool per address family, or a tunnel',
         path: ['virtualServers', name, 'pool'],
       },
     ];
@@ -238,8 +228,9 @@ function snatAddressesFit({ virtualServers, trafficGroups }: Draft): Fault[] {
   return [...virtualServers].flatMap(([name, server]): Fault[] => {
     const { family } = ipAddress(server.address);
     const path: Path = ['virtualServers', name, 'snat'];
-    if (server.snat === 'none') return [];
-    if (server.snat !== 'automap') {
+    // Without translation there is none: forwarding_rules.ts says so.
+    if (server.snat === 'none' || server.forwarding !== 'nat') return [];
+    if (server.snat !== 'automap' && server.snat !== undefined) {
       return server.snat.flatMap((address, index) =>
         ipAddress(address).family === family
           ? []

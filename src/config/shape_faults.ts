@@ -62,17 +62,30 @@ function unionFaults(schema: z.ZodType, raw: unknown, issue: z.core.$ZodIssueInv
   const found = valueAt(raw, path);
   const words = issue.errors
     .flat()
+    .filter((inner) => inner.path.length === 0)
     .flatMap((inner) => (inner.code === 'invalid_value' ? inner.values.map(String) : []));
-  if (Array.isArray(found)) {
-    const inside = issue.errors.find((branch) =>
-      branch.every((inner) => inner.path.length > 0 || inner.code === 'too_small' || inner.code === 'too_big'),
-    );
-    if (inside !== undefined)
+  if (typeof found === 'object' && found !== null) {
+    const kind = Array.isArray(found) ? 'array' : 'object';
+    const inside = issue.errors.find((branch) => branch.every((inner) => !isOfAnotherKind(inner)));
+    if (inside !== undefined && expectsIn(schema, path, kind))
       return inside.flatMap((inner) => faultsOf(schema, raw, inner, [...path, ...(inner.path as Path)]));
   }
   if (words.length === 0)
     return [{ code: 'bad_text', message: `${shown(found)} cannot stand here`, hint: formatHint(path), path }];
-  return [oneOf(path, found, [...words, 'a list'])];
+  const other = expectsIn(schema, path, 'object') ? 'a section' : 'a list';
+  return [oneOf(path, found, [...words, other])];
+}
+
+/** What a branch says of a value that it is not for at all. */
+function isOfAnotherKind(issue: Issue): boolean {
+  return issue.path.length === 0 && (issue.code === 'invalid_type' || issue.code === 'invalid_value');
+}
+
+/** Whether the union at `path` has a branch for lists, or for sections. */
+function expectsIn(schema: z.ZodType, path: Path, kind: 'array' | 'object'): boolean {
+  const union = schemaAt(schema, path);
+  if (!(union instanceof z.ZodUnion)) return kind === 'array';
+  return union.options.some((option) => option instanceof (kind === 'array' ? z.ZodArray : z.ZodObject));
 }
 
 function oneOf(path: Path, found: unknown, words: readonly string[]): Fault {
@@ -162,16 +175,21 @@ function valueAt(raw: unknown, path: Path): unknown {
 
 /** Keys of the section at `path`, by walking the schema beside it. */
 function keysAt(schema: z.ZodType, path: Path): string[] {
+  const at = schemaAt(schema, path);
+  const section = at instanceof z.ZodUnion ? at.options.find((option) => option instanceof z.ZodObject) : at;
+  return section instanceof z.ZodObject ? Object.keys(section.shape) : [];
+}
+
+function schemaAt(schema: z.ZodType, path: Path): z.core.$ZodType | undefined {
   let at: z.core.$ZodType | undefined = schema;
   for (const segment of path) {
     at = unwrap(at);
     if (at instanceof z.ZodObject) at = at.shape[String(segment)] as z.core.$ZodType | undefined;
     else if (at instanceof z.ZodRecord) at = at.valueType;
     else if (at instanceof z.ZodArray) at = at.element;
-    else return [];
+    else return undefined;
   }
-  at = unwrap(at);
-  return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
+  return unwrap(at);
 }
 
 function unwrap(schema: z.core.$ZodType | undefined): z.core.$ZodType | undefined {

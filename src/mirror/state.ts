@@ -32,8 +32,8 @@ export interface Settings {
 }
 
 /** Versions of the protocol beyond the framing. */
-export const VERSION_MIN = 1;
-export const VERSION_MAX = 1;
+export const VERSION_MIN = 2;
+export const VERSION_MAX = 2;
 
 /** Takes under load are at least this far apart, so that changes of a burst coalesce. */
 export const PACE_MS: Millis = 1;

@@ -77,8 +77,9 @@ export function addressKind({ family, octets }: IpAddress): AddressKind {
   return first === 0xfe && (octets[1]! & 0xc0) === 0x80 ? 'link-local' : 'unicast';
 }
 
-/** `10.0.0.1:80`, `[fd00::1]:80`. */
+/** `10.0.0.1:80`, `[fd00::1]:80`; of port 0 the address alone. */
 export function formatEndpoint(address: string, port: number): string {
+  if (port === 0) return address;
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 

@@ -16,6 +16,8 @@ import { moreFragmentCases } from './cases_fragments_more.js';
 import { ipCases } from './cases_ip.js';
 import { localCases } from './cases_links.js';
 import { memberCases } from './cases_members.js';
+import { modeCases } from './cases_modes.js';
+import { rangeCases } from './cases_ranges.js';
 import { strangerCases } from './cases_strangers.js';
 import { moreStrangerCases } from './cases_strangers_more.js';
 import { tcpCases } from './cases_tcp.js';
@@ -34,4 +36,6 @@ export const cases: readonly Case[] = [
   ...moreStrangerCases,
   ...floodCases,
   ...memberCases,
+  ...modeCases,
+  ...rangeCases,
 ];

@@ -405,3 +405,59 @@ TEST(mirror_gives_a_snat_port_back_when_its_connection_ends) {
   unit.close(*connection);
   CHECK_EQ(unit.ports.free(static_cast<uint16_t>(address), endpoint), before);
 }
+
+TEST(mirror_names_the_member_of_a_connection_that_is_not_translated) {
+  for (const uint8_t family : {uint8_t{4}, uint8_t{6}}) {
+    for (const uint8_t member_family : {uint8_t{4}, uint8_t{6}}) {
+      MirrorUnit active(64), standby(64, 1, Role::kStandby);
+      NewConnection fresh = numbered(7, family);
+      fresh.direct = fresh.no_snat = true;
+      fresh.tunnelled = member_family != family;
+      std::memcpy(fresh.member, fresh.virtual_address, sizeof fresh.member);
+      fresh.member_port = fresh.virtual_port;
+      fresh.endpoint = static_cast<uint16_t>(member_family * 10 + 5);
+      Connection* opened = nullptr;
+      CHECK(open_connection(active.books(), kWorker, fresh, kSecond, &opened) == OpenStatus::kOpened);
+      active.mark(*opened);
+      const std::vector<uint8_t> batch = active.take();
+      CHECK_EQ(batch.size(), family == 4 ? sizeof(wire::MirrorDirect<4>) : sizeof(wire::MirrorDirect<16>));
+
+      const Applied applied = standby.apply(batch);
+      CHECK_EQ(applied.applied, 1u);
+      const Found found = find(standby.table, from_client(fresh));
+      CHECK(found.connection != nullptr && found.direction == Direction::kFromClient);
+      CHECK_EQ(found.connection->endpoint, fresh.endpoint);
+      const uint32_t control = found.connection->control;
+      CHECK((control & Control::kDirect) != 0 && (control & Control::kNoSnat) != 0);
+      CHECK_EQ((control & Control::kTunnelled) != 0, fresh.tunnelled);
+      // The answer, should it come through here, is the virtual address's to the client.
+      const FlowKey answer =
+          flow_between(fresh, fresh.virtual_address, fresh.client, fresh.virtual_port, fresh.client_port);
+      CHECK(find(standby.table, answer).connection == found.connection);
+
+      active.close(*opened);
+      CHECK_EQ(standby.apply(active.take()).applied, 1u);
+      CHECK(find(standby.table, from_client(fresh)).connection == nullptr);
+    }
+  }
+}
+
+TEST(mirror_refuses_a_record_of_a_member_that_is_not_here_and_one_that_is_cut) {
+  MirrorUnit active(64), standby(64, 1, Role::kStandby);
+  NewConnection fresh = numbered(7);
+  fresh.direct = fresh.no_snat = true;
+  std::memcpy(fresh.member, fresh.virtual_address, sizeof fresh.member);
+  fresh.member_port = fresh.virtual_port;
+  fresh.endpoint = 45;
+  Connection* opened = nullptr;
+  open_connection(active.books(), kWorker, fresh, kSecond, &opened);
+  active.mark(*opened);
+  std::vector<uint8_t> batch = active.take();
+  std::vector<uint8_t> cut(batch.begin(), batch.end() - 1);
+  CHECK(standby.apply(cut).malformed);
+  std::vector<uint8_t> odd = batch;
+  odd[37] = 5;  // the member's family
+  CHECK(standby.apply(odd).malformed);
+  batch[41] = 99;  // the last octet of its address
+  CHECK_EQ(standby.apply(batch).unknown, 1u);
+}

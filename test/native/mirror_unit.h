@@ -37,6 +37,10 @@ struct MirrorUnit {
         member.address.octets[family == 4 ? 3 : 15] = last;
         member.port = any.member_port.host();
         member.endpoint = static_cast<uint16_t>(family * 10 + last);
+        EndpointAddress& to = runtime->endpoint_addresses[member.endpoint];
+        to.family = family;
+        to.port = member.port;
+        std::memcpy(to.octets, member.address.octets, sizeof to.octets);
         policy.pools.front()->members.push_back(std::move(member));
       }
     }

@@ -44,7 +44,7 @@ inline void add_server(Policy& policy, const std::string& text, uint16_t port, u
   server.id = static_cast<uint16_t>(policy.virtual_servers.size());
   server.address = policy_address(text);
   server.protocol = protocol;
-  server.port = port;
+  server.port = server.port_last = port;
   server.pool = pool;
   server.unknown = Unknown::kDrop;
   server.snat = !snat.empty();

@@ -114,4 +114,53 @@ TEST(wrong_policies_are_refused) {
 }
 
 }  // namespace
+TEST(policy_finds_the_exact_port_then_a_range_then_any_port_then_any_protocol) {
+  std::unique_ptr<Policy> policy = two_sided_policy();
+  const auto add = [&policy](uint8_t protocol, uint16_t first, uint16_t last) {
+    add_server(*policy, "10.1.0.100", first, protocol, 0, {});
+    policy->virtual_servers.back().port_last = last;
+  };
+  add(IPPROTO_TCP, 8100, 8199);  // 4
+  add(IPPROTO_TCP, 8000, 8099);  // 5
+  add(IPPROTO_TCP, 0, 65535);    // 6
+  add(0, 0, 65535);              // 7
+  add(IPPROTO_TCP, 8042, 8042);  // 8
+  CHECK_EQ(policy->seal(), "");
+  const Bytes at = address("10.1.0.100");
+  const auto found = [&](uint8_t protocol, uint16_t port) {
+    const VirtualServer* server = policy->virtual_server(4, at.data(), protocol, port);
+    return server == nullptr ? -1 : static_cast<int>(server->id);
+  };
+  CHECK_EQ(found(IPPROTO_TCP, 80), 0);
+  CHECK_EQ(found(IPPROTO_TCP, 8042), 8);
+  CHECK_EQ(found(IPPROTO_TCP, 8000), 5);
+  CHECK_EQ(found(IPPROTO_TCP, 8099), 5);
+  CHECK_EQ(found(IPPROTO_TCP, 8100), 4);
+  CHECK_EQ(found(IPPROTO_TCP, 8199), 4);
+  CHECK_EQ(found(IPPROTO_TCP, 7999), 6);
+  CHECK_EQ(found(IPPROTO_TCP, 8200), 6);
+  CHECK_EQ(found(IPPROTO_UDP, 53), 2);
+  CHECK_EQ(found(IPPROTO_UDP, 8042), 7);
+  CHECK_EQ(found(47, 0), 7);
+  const Bytes other = address("10.1.0.101");
+  CHECK(policy->virtual_server(4, other.data(), IPPROTO_TCP, 8042) == nullptr);
+}
+
+TEST(policy_refuses_port_ranges_that_overlap_or_end_before_they_begin) {
+  const auto with = [](uint16_t first, uint16_t last) {
+    std::unique_ptr<Policy> policy = two_sided_policy();
+    add_server(*policy, "10.1.0.100", 8000, IPPROTO_TCP, 0, {});
+    policy->virtual_servers.back().port_last = 8099;
+    add_server(*policy, "10.1.0.100", first, IPPROTO_TCP, 0, {});
+    policy->virtual_servers.back().port_last = last;
+    return policy->seal();
+  };
+  CHECK_EQ(with(8100, 8199), "");
+  CHECK(with(8099, 8199) != "");
+  CHECK(with(7000, 8000) != "");
+  CHECK(with(7000, 9000) != "");
+  CHECK(with(8010, 8020) != "");
+  CHECK(with(9000, 8999) != "");
+}
+
 }  // namespace tandem::test

@@ -106,3 +106,39 @@ TEST(tcp_idle_timeouts_follow_the_state) {
     CHECK_EQ(timeouts.of(17, static_cast<TcpState>(state)), 5u);
   }
 }
+
+namespace {
+
+// Of a client whose member answers past us.
+TcpState alone(TcpState state, std::initializer_list<uint8_t> segments) {
+  for (const uint8_t flags : segments) state = advance_tcp(state, true, flags, true);
+  return state;
+}
+
+}  // namespace
+
+TEST(tcp_of_one_side_is_established_by_the_ack_behind_the_syn) {
+  CHECK_EQ(alone(kStart, {kSyn}), TcpState::kSynSent);
+  CHECK_EQ(alone(kStart, {kSyn, kSyn}), TcpState::kSynSent);
+  CHECK_EQ(alone(kStart, {kAck}), TcpState::kEstablished);
+  CHECK_EQ(alone(kStart, {kAck | kPsh}), TcpState::kEstablished);
+}
+
+TEST(tcp_of_one_side_is_half_closed_by_a_fin_and_not_closed) {
+  CHECK_EQ(alone(kOpen, {kFin | kAck}), TcpState::kFinClient);
+  CHECK_EQ(alone(kOpen, {kFin | kAck, kAck, kAck}), TcpState::kFinClient);
+  CHECK_EQ(alone(kOpen, {kFin | kAck, kAck | kPsh}), TcpState::kEstablished);
+  CHECK(!may_reopen(alone(kOpen, {kFin | kAck, kAck})));
+}
+
+TEST(tcp_of_one_side_begins_anew_with_a_syn_after_its_end) {
+  CHECK_EQ(alone(kOpen, {kSyn}), TcpState::kEstablished);
+  CHECK_EQ(alone(kOpen, {kFin | kAck, kSyn}), TcpState::kSynSent);
+  CHECK_EQ(alone(kOpen, {kRst, kSyn, kAck}), TcpState::kEstablished);
+}
+
+TEST(tcp_of_one_side_is_not_cut_by_a_reset) {
+  CHECK_EQ(alone(kOpen, {kRst}), TcpState::kReset);
+  CHECK_EQ(alone(kOpen, {kRst, kAck}), TcpState::kEstablished);
+  CHECK_EQ(alone(kOpen, {kRst, kFin | kAck}), TcpState::kFinClient);
+}

@@ -49,10 +49,16 @@ struct Unit {
       state.half_closed = 600;
       state.closing = 100;
       state.udp = 300;
+      if (is_tunnel(server.forwarding)) state.tunnel = server.forwarding;
       const Pool& members = *policy->pools[server.pool];
       for (size_t i = 0; i < members.members.size(); ++i) {
         for (const SnatAddress& snat : server.snat_by_member[i]) ports.prepare(snat.index, members.members[i].endpoint);
-        runtime->endpoints[members.members[i].endpoint].next_hop = hop(kMemberMac[i % 2], kServerDevice);
+        const Member& each = members.members[i];
+        runtime->endpoints[each.endpoint].next_hop = hop(kMemberMac[i % 2], kServerDevice);
+        EndpointAddress& to = runtime->endpoint_addresses[each.endpoint];
+        to.family = each.address.family;
+        to.port = each.port;
+        std::memcpy(to.octets, each.address.octets, sizeof to.octets);
       }
     }
     for (size_t device = 0; device < 2; ++device)

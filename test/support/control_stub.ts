@@ -41,6 +41,7 @@ export const virtualServers: readonly VirtualServerStatus[] = [
     name: 'www',
     address: '10.1.0.100',
     port: 80,
+    portLast: 80,
     protocol: 'tcp',
     trafficGroup: 'main',
     role: 'active',
@@ -248,6 +249,7 @@ export const connection: ConnectionRow = {
   state: 'established',
   idleS: 3.2,
   fromPeer: true,
+  forwarding: 'nat',
   lastHop: '02:00:00:00:0c:01 on client',
 };
 

@@ -26,15 +26,17 @@ describe('a valid config', () => {
       name: 'www',
       address: '10.1.0.100',
       port: 80,
+      portLast: 80,
       protocol: 'tcp',
       pool: 'web',
       trafficGroup: 'main',
       links: ['client', 'server'],
       snat: 'automap',
+      forwarding: 'nat',
       mirror: 'async',
       unknown: 'drop',
       closed: 'drop',
-      idleTimeoutS: { halfOpen: 10, established: 300, halfClosed: 60, closing: 10, udp: 30 },
+      idleTimeoutS: { halfOpen: 10, established: 300, halfClosed: 60, closing: 10, udp: 30, other: 60 },
       persistence: null,
     });
     expect(config.pools[0]).toMatchObject({ minActiveMembers: 1, slowStartS: 0, onMemberDown: 'keep' });

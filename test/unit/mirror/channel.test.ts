@@ -12,6 +12,7 @@ import type { RoleName } from '../../../src/datapath.js';
 import { MirrorChannel } from '../../../src/io/mirror_channel.js';
 import { encode } from '../../../src/mirror/codec.js';
 import type { GroupRole } from '../../../src/mirror/messages.js';
+import { VERSION_MAX, VERSION_MIN } from '../../../src/mirror/state.js';
 import { ModelDatapath } from '../../sim/model_datapath.js';
 
 const log = pino({ level: 'silent' });
@@ -165,7 +166,7 @@ test('a peer that claims to be this very unit is refused and counted', async () 
   const impostor = connect(port, '127.0.0.1');
   const groups: GroupRole[] = [];
   const config = { links: [], virtualServers: [] };
-  const hello = { versionMin: 1, versionMax: 1, unit: 'b', bootId: 'x', groups, config } as const;
+  const hello = { versionMin: VERSION_MIN, versionMax: VERSION_MAX, unit: 'b', bootId: 'x', groups, config } as const;
   impostor.write(encode({ type: 'hello', hello }));
   await closed(impostor);
   expect(b.channel.status()).toMatchObject({ link: 'waiting', strangers: 1 });

@@ -17,6 +17,8 @@ import {
   type Settings,
   type State,
   UNACKED_BATCHES_MAX,
+  VERSION_MAX,
+  VERSION_MIN,
 } from '../../../src/mirror/state.js';
 
 const settings: Settings = {
@@ -38,7 +40,10 @@ function group(role: RoleName, term: number): readonly GroupRole[] {
 }
 
 function helloOf(unit: 'a' | 'b', groups: readonly GroupRole[], versions: Partial<Hello> = {}): Message {
-  return { type: 'hello', hello: { versionMin: 1, versionMax: 1, unit, bootId: 'peer', groups, config, ...versions } };
+  return {
+    type: 'hello',
+    hello: { versionMin: VERSION_MIN, versionMax: VERSION_MAX, unit, bootId: 'peer', groups, config, ...versions },
+  };
 }
 
 /** A session in the hands of a test. */
@@ -130,7 +135,11 @@ describe('a link', () => {
 
   const refusals: readonly (readonly [string, Message, string])[] = [
     ['this very unit', helloOf('a', []), 'wrong_unit'],
-    ['a peer that is too new', helloOf('b', [], { versionMin: 2, versionMax: 3 }), 'no_common_version'],
+    [
+      'a peer that is too new',
+      helloOf('b', [], { versionMin: VERSION_MAX + 1, versionMax: VERSION_MAX + 2 }),
+      'no_common_version',
+    ],
     ['a peer that is too old', helloOf('b', [], { versionMin: 0, versionMax: 0 }), 'no_common_version'],
     ['a peer that does not say hello', { type: 'keepalive' }, 'no_hello'],
   ];

@@ -48,12 +48,12 @@ const rows: readonly (readonly [fault: string, description: unknown, sentence: s
   ['a pool that is not there', withServer({ pool: 3 }), /virtualServers\[0\].pool: 3 is out of range \(0 to 0\)/],
   ['no address', withServer({ address: '10.1.0' }), /virtualServers\[0\].address: "10.1.0" is neither an IPv4 nor/],
   ['a SNAT address that is none', withServer({ snatAddresses: ['x'] }), /virtualServers\[0\].snatAddresses\[0\]: "x"/],
-  ['port 0', withServer({ port: 0 }), /virtualServers\[0\].port: 0 is out of range \(1 to 65535\)/],
+  ['port 0', withServer({ port: 0 }), /virtual server 0: has port 0/],
   ['port 80.5', withServer({ port: 80.5 }), /virtualServers\[0\].port: 80.5.* is no integer/],
   [
     'a protocol that is none',
     withServer({ protocol: 'sctp' }),
-    /virtualServers\[0\].protocol: "sctp" is none of tcp, udp/,
+    /virtualServers\[0\].protocol: "sctp" is none of any, tcp, udp/,
   ],
   ['an empty name', withServer({ name: '' }), /virtualServers\[0\].name: is empty/],
   [
