@@ -68,11 +68,12 @@ PacketDevice::~PacketDevice() {
   close_socket(&joined_);
 }
 
-SystemError PacketDevice::open(PacketInterface* interface, uint8_t number, Fanout* fanout) {
+SystemError PacketDevice::open(PacketInterface* interface, uint8_t number, Fanout* fanout, bool bursts) {
   interface_ = interface;
   number_ = number;
   spare_ = std::make_unique<uint8_t[]>(kFrameHeadroom + kBlockBytes + kFrameTailroom);
   if (SystemError error = open_senders(); error.failed()) return error;
+  if (bursts) bursts_.open(interface->index());  // without it the sockets send
   return open_receiver(fanout);
 }
 
@@ -251,18 +252,31 @@ bool PacketDevice::transmit(const Frame& frame, Drop* why) {
 size_t PacketDevice::flush() {
   size_t refused = 0;
   for (size_t begin = 0; begin < queued_;) {
-    const bool joined = headers_[begin].segment_kind != VnetHeader::kSegmentNone;
+    const Way way = way_of(begin);
     size_t end = begin + 1;
-    while (end < queued_ && (headers_[end].segment_kind != VnetHeader::kSegmentNone) == joined) end++;
-    refused += send_run(joined ? joined_ : plain_, begin, end);
+    while (end < queued_ && way_of(end) == way) end++;
+    refused += send_run(way, begin, end);
     begin = end;
   }
   queued_ = 0;
   return refused;
 }
 
+PacketDevice::Way PacketDevice::way_of(size_t queued) const {
+  const VnetHeader& header = headers_[queued];
+  if (header.segment_kind != VnetHeader::kSegmentNone) return Way::kJoined;
+  const bool finished = (header.flags & VnetHeader::kNeedsChecksum) == 0;
+  return finished && bursts_.is_open() && BurstSender::takes(pieces_[queued][1].iov_len) ? Way::kBurst : Way::kPlain;
+}
+
+size_t PacketDevice::send_run(Way way, size_t begin, size_t end) {
+  if (way != Way::kBurst) return send_messages(way == Way::kJoined ? joined_ : plain_, begin, end);
+  for (size_t i = begin; i < end; i++) bursts_.add(pieces_[i][1].iov_base, pieces_[i][1].iov_len);
+  return bursts_.flush();
+}
+
 // sendmmsg stops at the first frame that is refused: that one is lost, those behind it get their turn.
-size_t PacketDevice::send_run(int socket, size_t begin, size_t end) {
+size_t PacketDevice::send_messages(int socket, size_t begin, size_t end) {
   size_t refused = 0;
   while (begin < end) {
     const int sent = sendmmsg(socket, &messages_[begin], static_cast<unsigned>(end - begin), MSG_DONTWAIT);

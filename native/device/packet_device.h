@@ -16,8 +16,9 @@
 // costs the worker nothing.
 //
 // Sending: two sockets. Plain frames bypass the queueing discipline, a burst per system call. Joined
-// frames (GRO, TSO) may not: bypassing, the kernel drops what the NIC cannot segment. Frames keep their
-// order of transmit() as far as the queueing discipline of the second socket lets them.
+// frames (GRO, TSO) may not: bypassing, the kernel drops what the NIC cannot segment. On a veth a BurstSender
+// sends what needs no offload, if the kernel lets us. Frames keep their order of transmit() as far as the
+// queueing discipline lets them.
 //
 // Owned and called by one worker. Read packet(7) and Documentation/networking/packet_mmap.rst first.
 #pragma once
@@ -33,6 +34,7 @@
 
 #include "../limits.h"
 #include "../system_error.h"
+#include "burst_sender.h"
 #include "device.h"
 #include "packet_interface.h"
 #include "vnet_header.h"
@@ -54,7 +56,9 @@ class PacketDevice final : public Device {
   ~PacketDevice() override;
 
   // `interface` outlives the device. `number` is the device's index.
-  SystemError open(PacketInterface* interface, uint8_t number, Fanout* fanout);
+  // `bursts`: send by a BurstSender, if the kernel lets us.
+  SystemError open(PacketInterface* interface, uint8_t number, Fanout* fanout, bool bursts);
+  bool sends_bursts() const { return bursts_.is_open(); }
 
   size_t receive(Frame* frames, size_t limit) override;
   bool transmit(const Frame& frame, Drop* why) override;
@@ -83,7 +87,10 @@ class PacketDevice final : public Device {
   bool next_block();
   void read_head();
   void fill(Frame* frame);
-  size_t send_run(int socket, size_t begin, size_t end);
+  enum class Way : uint8_t { kBurst, kPlain, kJoined };
+  Way way_of(size_t queued) const;
+  size_t send_run(Way way, size_t begin, size_t end);
+  size_t send_messages(int socket, size_t begin, size_t end);
 
   PacketInterface* interface_ = nullptr;
   uint8_t number_ = 0;
@@ -99,6 +106,7 @@ class PacketDevice final : public Device {
 
   int plain_ = -1;   // bypasses the queueing discipline
   int joined_ = -1;  // does not
+  BurstSender bursts_;
   size_t queued_ = 0;
   std::array<VnetHeader, kBurst> headers_;
   std::array<std::array<iovec, 2>, kBurst> pieces_;

@@ -46,6 +46,7 @@ SystemError XdpDevice::finish() {
     SystemError error = options_.program->set_socket(queues_[i], sockets_[i]->descriptor());
     if (error.failed()) return error;
   }
+  if (options_.bursts) bursts_.open(options_.interface->index());  // without it the sockets send
   return {};
 }
 
@@ -103,6 +104,7 @@ bool XdpDevice::transmit(const Frame& frame, Drop* why) {
     *why = Drop::kOversized;
     return false;
   }
+  if (bursts_.is_open()) return add_to_burst(frame, why);
   uint64_t address = 0;
   int queue = 0;
   if (!place(frame, &address, &queue)) {
@@ -110,6 +112,16 @@ bool XdpDevice::transmit(const Frame& frame, Drop* why) {
     return false;
   }
   sockets_[static_cast<size_t>(queue)]->transmit(address, frame.bytes);
+  return true;
+}
+
+bool XdpDevice::add_to_burst(const Frame& frame, Drop* why) {
+  if (!BurstSender::takes(frame.bytes)) {
+    *why = Drop::kOversized;
+    return false;
+  }
+  if (bursts_.full()) refused_ += bursts_.flush();
+  bursts_.add(frame.data, frame.bytes);
   return true;
 }
 
@@ -137,6 +149,12 @@ bool XdpDevice::place(const Frame& frame, uint64_t* address, int* queue) {
 }
 
 size_t XdpDevice::flush() {
+  if (bursts_.is_open()) {
+    const size_t refused = refused_ + bursts_.flush();
+    refused_ = 0;
+    if (refused > 0 && !gone_) gone_ = sockets_.front()->is_gone();
+    return refused;
+  }
   for (const auto& socket : sockets_) {
     if (!gone_ && !socket->flush()) gone_ = true;
   }
