@@ -36,8 +36,7 @@ using enum BpfAssembler::Condition;
 constexpr const char* kNeeds = "it needs CAP_BPF and CAP_NET_ADMIN";
 constexpr int32_t kFrameShift = 11;
 static_assert(size_t{1} << kFrameShift == BurstSender::kFrameBytesMax);
-constexpr int16_t kPacketBytes = 0;       // in struct __sk_buff
-constexpr int32_t kCongestionNotice = 2;  // NET_XMIT_CN: sent, and the queue would like less
+constexpr int16_t kPacketBytes = 0;  // in struct __sk_buff
 
 struct Layout {
   int16_t count, refused, ethertype, entries, entry_bytes, entry_ethertype;
@@ -94,8 +93,7 @@ std::vector<bpf_insn> assemble(int map, int interface_index, const Layout& at) {
   a.move(r2, interface_index);
   a.move(r3, 0);
   a.call(BPF_FUNC_clone_redirect);
-  a.jump_if(r0, kEqual, 0, skip);
-  a.jump_if(r0, kEqual, kCongestionNotice, skip);
+  a.jump_if(r0, kEqual, 0, skip);  // NET_XMIT_CN, too, means that a frame was lost
   a.place(refused);
   a.move(r1, 1);
   a.atomic_add(kWord, r8, at.refused, r1);
@@ -120,9 +118,8 @@ SystemError BurstSender::open(int interface_index) {
   shared_ = static_cast<Shared*>(memory);
 
   static_assert(sizeof(Shared::Entry) == 4, "the program shifts by two");
-  const Layout layout = {offsetof(Shared, count),        offsetof(Shared, refused),
-                         offsetof(Shared, ethertype),    offsetof(Shared, entries),
-                         offsetof(Shared::Entry, bytes), offsetof(Shared::Entry, ethertype),
+  const Layout layout = {offsetof(Shared, count),   offsetof(Shared, refused),      offsetof(Shared, ethertype),
+                         offsetof(Shared, entries), offsetof(Shared::Entry, bytes), offsetof(Shared::Entry, ethertype),
                          offsetof(Shared, frames)};
   std::string reasons;
   const std::vector<bpf_insn> text = assemble(map_, interface_index, layout);

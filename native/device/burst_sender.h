@@ -7,10 +7,11 @@
 //
 //   frames_ is memory shared with the program:  | Head | length and Ethertype of each frame | frames, 2 KiB each |
 //
-// The packet's protocol is the Ethertype of the first frame, and the program cannot change it: a run takes the frames of
-// one Ethertype, so frames of a flow keep their order. Bound: kBurst frames of at most kFrameBytesMax octets.
+// The packet's protocol is the Ethertype of the first frame, and the program cannot change it: a run takes the frames
+// of one Ethertype, so frames of a flow keep their order. Bound: kBurst frames of at most kFrameBytesMax octets.
 //
-// Opened on the JavaScript thread, used by one worker. CAP_BPF and CAP_NET_ADMIN, Linux 5.11. Read bpf-helpers(7) first.
+// Opened on the JavaScript thread, used by one worker. CAP_BPF and CAP_NET_ADMIN, Linux 5.11. Read bpf-helpers(7)
+// first.
 #pragma once
 
 #include <cstddef>

@@ -243,8 +243,7 @@ SystemError XdpProgram::load() {
   std::string reasons;
   program_ = load_bpf_program(text, BPF_PROG_TYPE_XDP, BPF_XDP, &reasons);
   if (program_ >= 0) return {};
-  return system_error("loading the XDP program",
-                      reasons.empty() ? kNeeds : "the kernel's verifier says: " + reasons);
+  return system_error("loading the XDP program", reasons.empty() ? kNeeds : "the kernel's verifier says: " + reasons);
 }
 
 SystemError XdpProgram::attach(int interface_index, Mode mode) {
