@@ -268,7 +268,9 @@ PacketDevice::Way PacketDevice::way_of(size_t queued) const {
 }
 
 size_t PacketDevice::send_run(Way way, size_t begin, size_t end) {
-  if (way != Way::kBurst) return send_messages(way == Way::kJoined ? joined_ : plain_, begin, end);
+  if (way != Way::kBurst || end - begin < BurstSender::kWorthwhile) {
+    return send_messages(way == Way::kJoined ? joined_ : plain_, begin, end);
+  }
   for (size_t i = begin; i < end; i++) bursts_.add(pieces_[i][1].iov_base, pieces_[i][1].iov_len);
   return bursts_.flush();
 }

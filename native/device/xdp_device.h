@@ -6,8 +6,8 @@
 //   free -> lent (fill ring) -> received -> held by the burst -> in transmission -> sent (completion ring) -> free
 //                                                └── not sent: free with release()
 //
-// Frames that lie elsewhere are copied when they are sent; with Options::bursts all are, and chunks are free after the
-// burst. What XDP took is never the kernel's, so a punt needs nothing
+// Frames that lie elsewhere are copied when they are sent; a burst (Options::bursts) is copied whole, and its
+// chunks are free with release(). What XDP took is never the kernel's, so a punt needs nothing
 // here either (xdp_program.h says why). Bounds: XdpSocket::Depth per queue; beyond, reception is counted by the kernel
 // (take_dropped()) and sending refused (kDeviceFull). An interface that is deleted refuses with kDeviceGone, and the
 // worker goes on with the others.
@@ -44,7 +44,7 @@ class XdpDevice final : public Device {
     // Where MLD queries that XDP passed are added up; nullptr: another worker does it.
     std::atomic<uint64_t>* mld_queries;
     bool busy_poll;
-    // Frames leave by a BurstSender, if the kernel lets us, and not by the sockets: for copying on a veth.
+    // Frames that are many leave by a BurstSender, if the kernel lets us: for copying on a veth.
     bool bursts;
   };
 
@@ -74,7 +74,9 @@ class XdpDevice final : public Device {
 
  private:
   void take_from(size_t queue, Frame* frames, size_t limit, size_t* count);
-  bool add_to_burst(const Frame& frame, Drop* why);
+  bool send(const Frame& frame, Drop* why);
+  size_t flush_queued();
+  size_t flush_sockets();
   bool place(const Frame& frame, uint64_t* address, int* queue);
   void note_mld_queries();
 
@@ -87,7 +89,9 @@ class XdpDevice final : public Device {
   std::array<uint64_t, kBurst> received_;            // chunks of the burst in progress
   size_t received_count_ = 0;
   BurstSender bursts_;
-  size_t refused_ = 0;  // by the kernel, since the last flush()
+  std::array<Frame, kBurst> queued_;  // for flush(), which knows how many they are; with bursts_
+  size_t queued_count_ = 0;
+  size_t refused_ = 0;  // of queued_, since the last flush()
   uint64_t too_long_ = 0;
   uint64_t mld_seen_ = 0;
   bool gone_ = false;
