@@ -137,6 +137,7 @@ SystemError EngineDevices::open_xdp(const Options& options) {
     }
   }
   for (size_t device = 0; device < xdp_.size(); device++) {
+    if (static_cast<XdpDevice&>(*by_worker_.front()[device]).sends_bursts()) xdp_[device]->reason += ", sends bursts";
     choices_.push_back({options.interfaces[device].name, xdp_[device]->mode, xdp_[device]->reason});
   }
   return {};
@@ -257,7 +258,10 @@ SystemError EngineDevices::open_packet(const Options& options, const std::string
       by_worker_.back().push_back(std::move(made));
     }
   }
-  for (const Interface& each : options.interfaces) choices_.push_back({each.name, "packet", reason});
+  for (size_t device = 0; device < interfaces_.size(); device++) {
+    const bool sends = static_cast<PacketDevice&>(*by_worker_.front()[device]).sends_bursts();
+    choices_.push_back({options.interfaces[device].name, "packet", reason + (sends ? ", sends bursts" : "")});
+  }
   return {};
 }
 

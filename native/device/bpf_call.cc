@@ -42,7 +42,8 @@ int load_bpf_program(const std::vector<bpf_insn>& text, bpf_prog_type type, uint
   attributes.log_buf = bpf_address(log.data());
   program = static_cast<int>(bpf_call(BPF_PROG_LOAD, &attributes));
   errno = refused;
-  *reasons = log.c_str();
+  log.resize(std::strlen(log.data()));
+  *reasons = log;
   return program;
 }
 
