@@ -137,6 +137,7 @@ SystemError EngineDevices::open_xdp(const Options& options) {
     }
   }
   for (size_t device = 0; device < xdp_.size(); device++) {
+    if (static_cast<XdpDevice&>(*by_worker_.front()[device]).sends_bursts()) xdp_[device]->reason += ", sends bursts";
     choices_.push_back({options.interfaces[device].name, xdp_[device]->mode, xdp_[device]->reason});
   }
   return {};
@@ -220,7 +221,8 @@ SystemError EngineDevices::open_sockets(const Options& options, size_t workers, 
                                 static_cast<uint8_t>(device),
                                 xdp.settings.receives_unfinished(),
                                 worker == 0 ? &options.shared->devices[device].mld_queries : nullptr,
-                                wait_ == Wait::kBusyPoll};
+                                wait_ == Wait::kBusyPoll,
+                                copy == XdpSocket::Copy::kAlways && xdp.settings.delivers_at_once()};
       auto made = std::make_unique<XdpDevice>(wanted, memory);
       const size_t queues = std::min(xdp.settings.queues(), XdpProgram::kQueuesMax);
       for (size_t queue = worker; queue < queues; queue += workers) {
@@ -240,16 +242,26 @@ SystemError EngineDevices::open_sockets(const Options& options, size_t workers, 
 
 SystemError EngineDevices::open_packet(const Options& options, const std::string& reason) {
   std::vector<PacketDevice::Fanout> fanouts(interfaces_.size(), {options.workers > 1, -1});
+  std::vector<bool> bursts;
+  for (const Interface& each : options.interfaces) {
+    InterfaceSettings settings;
+    settings.open(each.interface);
+    bursts.push_back(settings.delivers_at_once());
+  }
   for (size_t worker = 0; worker < options.workers; worker++) {
     by_worker_.emplace_back();
     for (size_t device = 0; device < interfaces_.size(); device++) {
       auto made = std::make_unique<PacketDevice>();
-      SystemError error = made->open(interfaces_[device].get(), static_cast<uint8_t>(device), &fanouts[device]);
+      SystemError error =
+          made->open(interfaces_[device].get(), static_cast<uint8_t>(device), &fanouts[device], bursts[device]);
       if (error.failed()) return error;
       by_worker_.back().push_back(std::move(made));
     }
   }
-  for (const Interface& each : options.interfaces) choices_.push_back({each.name, "packet", reason});
+  for (size_t device = 0; device < interfaces_.size(); device++) {
+    const bool sends = static_cast<PacketDevice&>(*by_worker_.front()[device]).sends_bursts();
+    choices_.push_back({options.interfaces[device].name, "packet", reason + (sends ? ", sends bursts" : "")});
+  }
   return {};
 }
 

@@ -54,6 +54,13 @@ class BpfAssembler {
     add(0, r0, r0, 0, 0);
   }
 
+  // The address of the first value of an array map.
+  void load_map_value(Register to, int map_fd) {
+    // NOLINTNEXTLINE(misc-redundant-expression): zeros that say what they are
+    add(BPF_LD | BPF_DW | BPF_IMM, to, static_cast<Register>(BPF_PSEUDO_MAP_VALUE), 0, map_fd);
+    add(0, r0, r0, 0, 0);
+  }
+
   void jump(Label to) { jump_to(to, BPF_JMP | BPF_JA, r0, r0, 0); }
   void jump_if(Register left, Condition condition, int32_t right, Label to) {
     jump_to(to, static_cast<uint8_t>(BPF_JMP32 | condition | BPF_K), left, r0, right);

@@ -27,6 +27,9 @@ class InterfaceSettings {
   // Frames of senders on this same host arrive as those left them: unfinished checksums, and joined frames unless the
   // driver's native XDP forbids them.
   bool receives_unfinished() const;
+  // What is sent is received by the far end before the sender's system call returns (veth): frame by frame, unless
+  // it is sent as a burst (BurstSender).
+  bool delivers_at_once() const { return driver_ == "veth"; }
 
   // A tag that the NIC takes out of a frame is lost to XDP. False: it could not be switched off.
   bool keep_tags();

@@ -1,5 +1,5 @@
-// AF_PACKET rings and sends. The ring's bounds: kBlocks blocks of kBlockBytes per worker and interface;
-// when the worker holds or has not read all of them, the kernel drops and counts (take_dropped()).
+// AF_PACKET rings and sends. The ring's bound: kRingBytes per worker and interface, a slot for each frame; when the
+// worker holds or has not read all of them, the kernel drops and counts (take_dropped()).
 #include "packet_device.h"
 
 #include <arpa/inet.h>
@@ -15,13 +15,16 @@
 namespace tandem {
 namespace {
 
-// A GRO packet of 64 KiB fits a block. A block is closed after 1 ms however empty it is, so 256 blocks are what a
-// worker may be kept from its core, 256 ms, before frames are dropped.
-constexpr size_t kBlockBytes = 128 * 1024;
-constexpr size_t kBlocks = 256;
-constexpr size_t kRingBytes = kBlockBytes * kBlocks;
-constexpr unsigned kBlockTimeoutMs = 1;
+// With slots of 2 KiB 16,384 frames: at 64,000 frames per second a worker may be kept from its core for 256 ms before
+// frames are dropped.
+constexpr size_t kRingBytes = 32 * 1024 * 1024;
+constexpr size_t kBlockBytes = 128 * 1024;  // what the kernel allocates at a time
+constexpr size_t kSlotBytesMin = 2048;
+// What stands in a slot before the frame: its head, an address, the headroom and the vnet header, at most.
+constexpr size_t kSlotHeadBytes = 192;
 constexpr int kSocketBufferBytes = 8 * 1024 * 1024;
+// Frames that do not fit a slot wait in the socket: some hundred joined ones.
+constexpr int kLongBytesMax = 32 * 1024 * 1024;
 constexpr size_t kEthernetBytes = 14;
 constexpr size_t kTagBytes = 4;
 
@@ -44,15 +47,8 @@ const sock_filter kFilter[] = {
     BPF_STMT(BPF_RET | BPF_K, 0),
 };
 
-tpacket_block_desc* block_at(uint8_t* ring, size_t index) {
-  return reinterpret_cast<tpacket_block_desc*>(ring + index * kBlockBytes);
-}
-
-// The status word is how block ownership passes between the kernel and us: acquire after it, release
-// before it.
-std::atomic_ref<uint32_t> status_of(tpacket_block_desc* block) {
-  return std::atomic_ref<uint32_t>(block->hdr.bh1.block_status);
-}
+// The status word is how a slot's ownership passes between the kernel and us: acquire after it, release before it.
+std::atomic_ref<uint32_t> status_of(tpacket2_hdr* head) { return std::atomic_ref<uint32_t>(head->tp_status); }
 
 void close_socket(int* fd) {
   if (*fd >= 0) ::close(*fd);
@@ -68,11 +64,12 @@ PacketDevice::~PacketDevice() {
   close_socket(&joined_);
 }
 
-SystemError PacketDevice::open(PacketInterface* interface, uint8_t number, Fanout* fanout) {
+SystemError PacketDevice::open(PacketInterface* interface, uint8_t number, Fanout* fanout, bool bursts) {
   interface_ = interface;
   number_ = number;
-  spare_ = std::make_unique<uint8_t[]>(kFrameHeadroom + kBlockBytes + kFrameTailroom);
+  spare_ = std::make_unique_for_overwrite<uint8_t[]>(kSpareBytes * kBurst);
   if (SystemError error = open_senders(); error.failed()) return error;
+  if (bursts) bursts_.open(interface->index());  // without it the sockets send
   return open_receiver(fanout);
 }
 
@@ -83,19 +80,26 @@ SystemError PacketDevice::open_receiver(Fanout* fanout) {
   if (receiver_ < 0) return error;
 
   const sock_fprog filter{static_cast<unsigned short>(std::size(kFilter)), const_cast<sock_filter*>(kFilter)};
-  if (!set_option(receiver_, SOL_PACKET, PACKET_VERSION, int{TPACKET_V3}) ||
+  if (!set_option(receiver_, SOL_PACKET, PACKET_VERSION, int{TPACKET_V2}) ||
       !set_option(receiver_, SOL_PACKET, PACKET_VNET_HDR, 1) ||
       !set_option(receiver_, SOL_PACKET, PACKET_RESERVE, static_cast<unsigned>(kFrameHeadroom)) ||
       !set_option(receiver_, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1) ||
+      !set_option(receiver_, SOL_PACKET, PACKET_COPY_THRESH, 1) ||
       !set_option(receiver_, SOL_SOCKET, SO_ATTACH_FILTER, filter)) {
     return system_error("setting up reception on " + name, "Linux 4.20 or newer is needed");
   }
-  tpacket_req3 request{};
+  if (!set_option(receiver_, SOL_SOCKET, SO_RCVBUFFORCE, kLongBytesMax)) {
+    set_option(receiver_, SOL_SOCKET, SO_RCVBUF, kLongBytesMax);
+  }
+  slot_bytes_ = kSlotBytesMin;
+  const size_t wanted = kSlotHeadBytes + interface_->mtu() + kEthernetBytes + kTagBytes + kFrameTailroom;
+  while (slot_bytes_ < wanted && slot_bytes_ < kBlockBytes) slot_bytes_ *= 2;
+  slots_ = kRingBytes / slot_bytes_;
+  tpacket_req request{};
   request.tp_block_size = kBlockBytes;
-  request.tp_block_nr = kBlocks;
-  request.tp_frame_size = kBlockBytes;  // V3 packs frames of any length; the field only has to divide
-  request.tp_frame_nr = kBlocks;
-  request.tp_retire_blk_tov = kBlockTimeoutMs;
+  request.tp_block_nr = kRingBytes / kBlockBytes;
+  request.tp_frame_size = static_cast<unsigned>(slot_bytes_);
+  request.tp_frame_nr = static_cast<unsigned>(slots_);
   if (!set_option(receiver_, SOL_PACKET, PACKET_RX_RING, request)) {
     return system_error("receive ring of " + std::to_string(kRingBytes >> 20) + " MiB on " + name, "");
   }
@@ -156,80 +160,75 @@ SystemError PacketDevice::open_senders() {
 
 size_t PacketDevice::receive(Frame* frames, size_t limit) {
   size_t count = 0;
-  bool copied = false;
-  while (count < limit && !copied) {
-    if (left_ == 0 && !next_block()) break;
-    fill(&frames[count]);
-    const uint8_t* const block_end = ring_ + (block_ + 1) * kBlockBytes;
-    const Frame& frame = frames[count];
-    if (block_end - (frame.data + frame.bytes) < static_cast<ptrdiff_t>(kFrameTailroom)) {
-      std::memcpy(spare_.get() + kFrameHeadroom, frame.data, frame.bytes);
-      frames[count].data = spare_.get() + kFrameHeadroom;
-      copied = true;
-    }
-    count++;
-    if (--left_ > 0) {
-      position_ += ahead_.next;
-      read_head();
-    } else {
-      block_ = (block_ + 1) % kBlocks;
-      held_++;
-    }
+  while (count < limit && held_ < slots_) {
+    tpacket2_hdr* const head = slot_at(slot_);
+    const uint32_t status = status_of(head).load(std::memory_order_acquire);
+    if ((status & TP_STATUS_USER) == 0) break;
+    const size_t next = slot_ + 1 == slots_ ? 0 : slot_ + 1;
+    __builtin_prefetch(slot_at(next));
+    __builtin_prefetch(reinterpret_cast<uint8_t*>(slot_at(next)) + head->tp_mac);
+    slot_ = next;
+    held_++;
+    if (read_frame(head, status, spare_.get() + spares_ * kSpareBytes + kFrameHeadroom, &frames[count])) count++;
   }
   return count;
 }
 
-// Begins block_ if the kernel has handed it over.
-bool PacketDevice::next_block() {
-  while (held_ < kBlocks) {
-    tpacket_block_desc* const block = block_at(ring_, block_);
-    if ((status_of(block).load(std::memory_order_acquire) & TP_STATUS_USER) == 0) return false;
-    left_ = block->hdr.bh1.num_pkts;
-    if (left_ > 0) {
-      position_ = reinterpret_cast<uint8_t*>(block) + block->hdr.bh1.offset_to_first_pkt;
-      read_head();
-      return true;
+// False: it was too long for its slot, and the kernel had no memory to keep it whole.
+bool PacketDevice::read_frame(const tpacket2_hdr* head, uint32_t status, uint8_t* spare, Frame* frame) {
+  VnetHeader vnet;
+  uint8_t* const data = const_cast<uint8_t*>(reinterpret_cast<const uint8_t*>(head)) + head->tp_mac;
+  const size_t room = slot_bytes_ - head->tp_mac - kFrameTailroom;
+  if ((status & TP_STATUS_COPY) != 0) {
+    iovec pieces[] = {{&vnet, sizeof vnet}, {spare, kFrameBytesMax}};
+    const ssize_t bytes = readv(receiver_, pieces, std::size(pieces));
+    if (bytes < static_cast<ssize_t>(sizeof vnet + kEthernetBytes)) return lose();
+    frame->data = spare;
+    frame->bytes = static_cast<uint32_t>(static_cast<size_t>(bytes) - sizeof vnet);
+    spares_++;
+  } else {
+    if (head->tp_len != head->tp_snaplen) return lose();
+    std::memcpy(&vnet, data - sizeof vnet, sizeof vnet);
+    frame->data = data;
+    frame->bytes = head->tp_snaplen;
+    if (frame->bytes > room) {  // the next slot begins where its tailroom would be
+      std::memcpy(spare, data, frame->bytes);
+      frame->data = spare;
+      spares_++;
     }
-    block_ = (block_ + 1) % kBlocks;
-    held_++;
   }
+  frame->device = number_;
+  frame->checksum_partial = (vnet.flags & VnetHeader::kNeedsChecksum) != 0;
+  frame->segment_bytes = vnet.segment_kind == VnetHeader::kSegmentNone ? uint16_t{0} : vnet.segment_bytes;
+  if ((status & TP_STATUS_VLAN_VALID) != 0 && frame->bytes >= kEthernetBytes) {
+    put_tag(frame, (status & TP_STATUS_VLAN_TPID_VALID) != 0 ? head->tp_vlan_tpid : uint16_t{ETH_P_8021Q},
+            head->tp_vlan_tci);
+  }
+  return true;
+}
+
+bool PacketDevice::lose() {
+  lost_++;
   return false;
 }
 
-void PacketDevice::read_head() {
-  const auto* const head = reinterpret_cast<const tpacket3_hdr*>(position_);
-  ahead_.data = position_ + head->tp_mac;
-  ahead_.bytes = head->tp_snaplen;
-  ahead_.next = head->tp_next_offset;
-  ahead_.tagged = (head->tp_status & TP_STATUS_VLAN_VALID) != 0;
-  ahead_.tag = static_cast<uint16_t>(head->hv1.tp_vlan_tci);
-  ahead_.tag_type = (head->tp_status & TP_STATUS_VLAN_TPID_VALID) != 0 ? head->hv1.tp_vlan_tpid : uint16_t{ETH_P_8021Q};
-  std::memcpy(&ahead_.vnet, ahead_.data - sizeof(VnetHeader), sizeof(VnetHeader));
-  __builtin_prefetch(ahead_.data);
-}
-
-void PacketDevice::fill(Frame* frame) {
-  frame->data = ahead_.data;
-  frame->bytes = ahead_.bytes;
-  frame->device = number_;
-  frame->checksum_partial = (ahead_.vnet.flags & VnetHeader::kNeedsChecksum) != 0;
-  frame->segment_bytes = ahead_.vnet.segment_kind == VnetHeader::kSegmentNone ? uint16_t{0} : ahead_.vnet.segment_bytes;
-  if (!ahead_.tagged || ahead_.bytes < kEthernetBytes) return;
-  // The NIC or the kernel took the tag out of the bytes; it goes back between source and type.
+// The NIC or the kernel took the tag out of the bytes; it goes back between source and type.
+void PacketDevice::put_tag(Frame* frame, uint16_t type, uint16_t tag) {
   frame->data -= kTagBytes;
   frame->bytes += kTagBytes;
   std::memmove(frame->data, frame->data + kTagBytes, 12);
-  frame->data[12] = static_cast<uint8_t>(ahead_.tag_type >> 8);
-  frame->data[13] = static_cast<uint8_t>(ahead_.tag_type);
-  frame->data[14] = static_cast<uint8_t>(ahead_.tag >> 8);
-  frame->data[15] = static_cast<uint8_t>(ahead_.tag);
+  frame->data[12] = static_cast<uint8_t>(type >> 8);
+  frame->data[13] = static_cast<uint8_t>(type);
+  frame->data[14] = static_cast<uint8_t>(tag >> 8);
+  frame->data[15] = static_cast<uint8_t>(tag);
 }
 
 void PacketDevice::release() {
   for (; held_ > 0; held_--) {
-    tpacket_block_desc* const block = block_at(ring_, (block_ + kBlocks - held_) % kBlocks);
-    status_of(block).store(TP_STATUS_KERNEL, std::memory_order_release);
+    const size_t slot = slot_ >= held_ ? slot_ - held_ : slot_ + slots_ - held_;
+    status_of(slot_at(slot)).store(TP_STATUS_KERNEL, std::memory_order_release);
   }
+  spares_ = 0;
 }
 
 bool PacketDevice::transmit(const Frame& frame, Drop* why) {
@@ -251,18 +250,33 @@ bool PacketDevice::transmit(const Frame& frame, Drop* why) {
 size_t PacketDevice::flush() {
   size_t refused = 0;
   for (size_t begin = 0; begin < queued_;) {
-    const bool joined = headers_[begin].segment_kind != VnetHeader::kSegmentNone;
+    const Way way = way_of(begin);
     size_t end = begin + 1;
-    while (end < queued_ && (headers_[end].segment_kind != VnetHeader::kSegmentNone) == joined) end++;
-    refused += send_run(joined ? joined_ : plain_, begin, end);
+    while (end < queued_ && way_of(end) == way) end++;
+    refused += send_run(way, begin, end);
     begin = end;
   }
   queued_ = 0;
   return refused;
 }
 
+PacketDevice::Way PacketDevice::way_of(size_t queued) const {
+  const VnetHeader& header = headers_[queued];
+  if (header.segment_kind != VnetHeader::kSegmentNone) return Way::kJoined;
+  const bool finished = (header.flags & VnetHeader::kNeedsChecksum) == 0;
+  return finished && bursts_.is_open() && BurstSender::takes(pieces_[queued][1].iov_len) ? Way::kBurst : Way::kPlain;
+}
+
+size_t PacketDevice::send_run(Way way, size_t begin, size_t end) {
+  if (way != Way::kBurst || end - begin < BurstSender::kWorthwhile) {
+    return send_messages(way == Way::kJoined ? joined_ : plain_, begin, end);
+  }
+  for (size_t i = begin; i < end; i++) bursts_.add(pieces_[i][1].iov_base, pieces_[i][1].iov_len);
+  return bursts_.flush();
+}
+
 // sendmmsg stops at the first frame that is refused: that one is lost, those behind it get their turn.
-size_t PacketDevice::send_run(int socket, size_t begin, size_t end) {
+size_t PacketDevice::send_messages(int socket, size_t begin, size_t end) {
   size_t refused = 0;
   while (begin < end) {
     const int sent = sendmmsg(socket, &messages_[begin], static_cast<unsigned>(end - begin), MSG_DONTWAIT);
@@ -288,10 +302,12 @@ void PacketDevice::maintain() {
 }
 
 uint64_t PacketDevice::take_dropped() {
-  tpacket_stats_v3 statistics{};
+  uint64_t dropped = lost_;
+  lost_ = 0;
+  tpacket_stats statistics{};
   socklen_t bytes = sizeof statistics;
-  if (getsockopt(receiver_, SOL_PACKET, PACKET_STATISTICS, &statistics, &bytes) != 0) return 0;
-  return statistics.tp_drops;
+  if (getsockopt(receiver_, SOL_PACKET, PACKET_STATISTICS, &statistics, &bytes) == 0) dropped += statistics.tp_drops;
+  return dropped;
 }
 
 }  // namespace tandem

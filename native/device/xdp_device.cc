@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "finish_checksum.h"
@@ -46,6 +47,7 @@ SystemError XdpDevice::finish() {
     SystemError error = options_.program->set_socket(queues_[i], sockets_[i]->descriptor());
     if (error.failed()) return error;
   }
+  if (options_.bursts) bursts_.open(options_.interface->index());  // without it the sockets send
   return {};
 }
 
@@ -103,6 +105,14 @@ bool XdpDevice::transmit(const Frame& frame, Drop* why) {
     *why = Drop::kOversized;
     return false;
   }
+  if (!bursts_.is_open()) return send(frame, why);
+  if (queued_count_ == kBurst) refused_ += flush_queued();
+  queued_[queued_count_++] = frame;
+  return true;
+}
+
+// By a socket.
+bool XdpDevice::send(const Frame& frame, Drop* why) {
   uint64_t address = 0;
   int queue = 0;
   if (!place(frame, &address, &queue)) {
@@ -137,6 +147,35 @@ bool XdpDevice::place(const Frame& frame, uint64_t* address, int* queue) {
 }
 
 size_t XdpDevice::flush() {
+  if (!bursts_.is_open()) return flush_sockets();
+  const size_t refused = refused_ + flush_queued();
+  refused_ = 0;
+  return refused;
+}
+
+// Few frames, and those behind others that wait for a socket, are sent by the sockets.
+size_t XdpDevice::flush_queued() {
+  if (queued_count_ == 0) return 0;
+  const auto waits = [](const auto& socket) { return socket->transmission_waits(); };
+  bool burst = queued_count_ >= BurstSender::kWorthwhile && std::none_of(sockets_.begin(), sockets_.end(), waits);
+  for (size_t i = 0; i < queued_count_; i++) burst = burst && BurstSender::takes(queued_[i].bytes);
+  size_t refused = 0;
+  Drop why;
+  for (size_t i = 0; i < queued_count_; i++) {
+    if (burst) {
+      bursts_.add(queued_[i].data, queued_[i].bytes);
+    } else if (!send(queued_[i], &why)) {
+      refused++;
+    }
+  }
+  queued_count_ = 0;
+  if (!burst) return refused + flush_sockets();
+  refused = bursts_.flush();
+  if (refused > 0 && !gone_) gone_ = sockets_.front()->is_gone();
+  return refused;
+}
+
+size_t XdpDevice::flush_sockets() {
   for (const auto& socket : sockets_) {
     if (!gone_ && !socket->flush()) gone_ = true;
   }

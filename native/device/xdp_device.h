@@ -6,7 +6,8 @@
 //   free -> lent (fill ring) -> received -> held by the burst -> in transmission -> sent (completion ring) -> free
 //                                                └── not sent: free with release()
 //
-// Frames that lie elsewhere are copied when they are sent. What XDP took is never the kernel's, so a punt needs nothing
+// Frames that lie elsewhere are copied when they are sent; a burst (Options::bursts) is copied whole, and its
+// chunks are free with release(). What XDP took is never the kernel's, so a punt needs nothing
 // here either (xdp_program.h says why). Bounds: XdpSocket::Depth per queue; beyond, reception is counted by the kernel
 // (take_dropped()) and sending refused (kDeviceFull). An interface that is deleted refuses with kDeviceGone, and the
 // worker goes on with the others.
@@ -23,6 +24,7 @@
 
 #include "../limits.h"
 #include "../system_error.h"
+#include "burst_sender.h"
 #include "device.h"
 #include "packet_interface.h"
 #include "xdp_memory.h"
@@ -42,6 +44,8 @@ class XdpDevice final : public Device {
     // Where MLD queries that XDP passed are added up; nullptr: another worker does it.
     std::atomic<uint64_t>* mld_queries;
     bool busy_poll;
+    // Frames that are many leave by a BurstSender, if the kernel lets us: for copying on a veth.
+    bool bursts;
   };
 
   XdpDevice(const Options& options, std::shared_ptr<XdpMemory> memory)
@@ -53,6 +57,7 @@ class XdpDevice final : public Device {
   // Adds a queue. `first`: of the worker, see XdpSocket::open().
   SystemError add_queue(uint32_t queue, XdpSocket::Copy copy, XdpSocket::Depth depth, const XdpSocket* first);
   const XdpSocket* first_socket() const { return sockets_.front().get(); }
+  bool sends_bursts() const { return bursts_.is_open(); }
   // After all queues of all workers are there: frames flow from now on.
   SystemError finish();
 
@@ -69,6 +74,9 @@ class XdpDevice final : public Device {
 
  private:
   void take_from(size_t queue, Frame* frames, size_t limit, size_t* count);
+  bool send(const Frame& frame, Drop* why);
+  size_t flush_queued();
+  size_t flush_sockets();
   bool place(const Frame& frame, uint64_t* address, int* queue);
   void note_mld_queries();
 
@@ -80,6 +88,10 @@ class XdpDevice final : public Device {
   size_t turn_ = 0;                                  // the queue to begin with
   std::array<uint64_t, kBurst> received_;            // chunks of the burst in progress
   size_t received_count_ = 0;
+  BurstSender bursts_;
+  std::array<Frame, kBurst> queued_;  // for flush(), which knows how many they are; with bursts_
+  size_t queued_count_ = 0;
+  size_t refused_ = 0;  // of queued_, since the last flush()
   uint64_t too_long_ = 0;
   uint64_t mld_seen_ = 0;
   bool gone_ = false;

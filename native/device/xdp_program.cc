@@ -4,7 +4,6 @@
 #include <linux/bpf.h>
 #include <linux/if_link.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <bit>
@@ -13,6 +12,7 @@
 #include <string>
 
 #include "bpf_assembler.h"
+#include "bpf_call.h"
 
 namespace tandem {
 namespace {
@@ -188,34 +188,20 @@ constexpr const char* kNeeds =
     "newer; "
     "datapath.device: packet does without CAP_BPF";
 
-long bpf(int command, bpf_attr* attributes) { return syscall(SYS_bpf, command, attributes, sizeof *attributes); }
-
-int make_map(bpf_map_type type, uint32_t key_bytes, uint32_t value_bytes, size_t entries, uint32_t flags) {
-  bpf_attr attributes{};
-  attributes.map_type = type;
-  attributes.key_size = key_bytes;
-  attributes.value_size = value_bytes;
-  attributes.max_entries = static_cast<uint32_t>(entries);
-  attributes.map_flags = flags;
-  return static_cast<int>(bpf(BPF_MAP_CREATE, &attributes));
-}
-
-uint64_t address_of(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer); }
-
 bool put(int map, const void* key, const void* value) {
   bpf_attr attributes{};
   attributes.map_fd = static_cast<uint32_t>(map);
-  attributes.key = address_of(key);
-  attributes.value = address_of(value);
+  attributes.key = bpf_address(key);
+  attributes.value = bpf_address(value);
   attributes.flags = BPF_ANY;
-  return bpf(BPF_MAP_UPDATE_ELEM, &attributes) == 0;
+  return bpf_call(BPF_MAP_UPDATE_ELEM, &attributes) == 0;
 }
 
 void take_out(int map, const void* key) {
   bpf_attr attributes{};
   attributes.map_fd = static_cast<uint32_t>(map);
-  attributes.key = address_of(key);
-  bpf(BPF_MAP_DELETE_ELEM, &attributes);
+  attributes.key = bpf_address(key);
+  bpf_call(BPF_MAP_DELETE_ELEM, &attributes);
 }
 
 void close_fd(int* fd) {
@@ -238,13 +224,13 @@ SystemError XdpProgram::open() {
 }
 
 SystemError XdpProgram::make_maps() {
-  sockets_ = make_map(BPF_MAP_TYPE_XSKMAP, sizeof(uint32_t), sizeof(uint32_t), kQueuesMax, 0);
+  sockets_ = make_bpf_map(BPF_MAP_TYPE_XSKMAP, sizeof(uint32_t), sizeof(uint32_t), kQueuesMax, 0);
   if (sockets_ < 0) return system_error("BPF map of AF_XDP sockets", kNeeds);
-  virtual_macs_ = make_map(BPF_MAP_TYPE_ARRAY, sizeof(uint32_t), sizeof(uint32_t), 512, 0);
+  virtual_macs_ = make_bpf_map(BPF_MAP_TYPE_ARRAY, sizeof(uint32_t), sizeof(uint32_t), 512, 0);
   if (virtual_macs_ < 0) return system_error("BPF map of virtual MACs", kNeeds);
-  addresses_ = make_map(BPF_MAP_TYPE_HASH, sizeof(AddressKey), sizeof(uint32_t), kAddressesMax, BPF_F_NO_PREALLOC);
+  addresses_ = make_bpf_map(BPF_MAP_TYPE_HASH, sizeof(AddressKey), sizeof(uint32_t), kAddressesMax, BPF_F_NO_PREALLOC);
   if (addresses_ < 0) return system_error("BPF map of addresses", kNeeds);
-  counts_ = make_map(BPF_MAP_TYPE_ARRAY, sizeof(uint32_t), sizeof(uint64_t), 1, BPF_F_MMAPABLE);
+  counts_ = make_bpf_map(BPF_MAP_TYPE_ARRAY, sizeof(uint32_t), sizeof(uint64_t), 1, BPF_F_MMAPABLE);
   if (counts_ < 0) return system_error("BPF map of counts", kNeeds);
   void* seen = mmap(nullptr, kCountsBytes, PROT_READ, MAP_SHARED, counts_, 0);
   if (seen == MAP_FAILED) return system_error("mapping the XDP program's counts", kNeeds);
@@ -254,28 +240,10 @@ SystemError XdpProgram::make_maps() {
 
 SystemError XdpProgram::load() {
   const std::vector<bpf_insn> text = assemble(sockets_, virtual_macs_, addresses_, counts_);
-  const char license[] = "Apache-2.0";  // it calls no helper that asks for the GPL
-  std::string log(64 * 1024, '\0');
-  bpf_attr attributes{};
-  attributes.prog_type = BPF_PROG_TYPE_XDP;
-  attributes.insns = address_of(text.data());
-  attributes.insn_cnt = static_cast<uint32_t>(text.size());
-  attributes.license = address_of(license);
-  attributes.expected_attach_type = BPF_XDP;
-  std::strncpy(attributes.prog_name, "tandem", sizeof attributes.prog_name - 1);
-  program_ = static_cast<int>(bpf(BPF_PROG_LOAD, &attributes));
+  std::string reasons;
+  program_ = load_bpf_program(text, BPF_PROG_TYPE_XDP, BPF_XDP, &reasons);
   if (program_ >= 0) return {};
-  const int refused = errno;
-  if (refused == EPERM) return system_error("loading the XDP program", kNeeds);
-  // Once more, for the verifier's reasons.
-  attributes.log_level = 1;
-  attributes.log_size = static_cast<uint32_t>(log.size());
-  attributes.log_buf = address_of(log.data());
-  program_ = static_cast<int>(bpf(BPF_PROG_LOAD, &attributes));
-  if (program_ >= 0) return {};
-  errno = refused;
-  log.resize(std::strlen(log.c_str()));
-  return system_error("loading the XDP program", log.empty() ? kNeeds : "the kernel's verifier says: " + log);
+  return system_error("loading the XDP program", reasons.empty() ? kNeeds : "the kernel's verifier says: " + reasons);
 }
 
 SystemError XdpProgram::attach(int interface_index, Mode mode) {
@@ -284,7 +252,7 @@ SystemError XdpProgram::attach(int interface_index, Mode mode) {
   attributes.link_create.target_ifindex = static_cast<uint32_t>(interface_index);
   attributes.link_create.attach_type = BPF_XDP;
   attributes.link_create.flags = mode == Mode::kNative ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
-  link_ = static_cast<int>(bpf(BPF_LINK_CREATE, &attributes));
+  link_ = static_cast<int>(bpf_call(BPF_LINK_CREATE, &attributes));
   if (link_ >= 0) return {};
   const std::string what = mode == Mode::kNative ? "native XDP" : "generic XDP";
   switch (errno) {

@@ -156,6 +156,8 @@ bool XdpSocket::flush() {
 
 void XdpSocket::busy_poll() { recvfrom(fd_, nullptr, 0, MSG_DONTWAIT, nullptr, nullptr); }
 
+bool XdpSocket::is_gone() const { return sendto(fd_, nullptr, 0, MSG_DONTWAIT, nullptr, 0) < 0 && errno == ENXIO; }
+
 uint64_t XdpSocket::take_dropped() {
   xdp_statistics statistics{};
   socklen_t bytes = sizeof statistics;

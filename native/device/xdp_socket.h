@@ -47,6 +47,8 @@ class XdpSocket {
   // Hands over what was queued. False: the interface is gone.
   bool flush();
   void busy_poll();
+  // The interface was deleted.
+  bool is_gone() const;
 
   // Received and lost before they were read, since the last call.
   uint64_t take_dropped();
