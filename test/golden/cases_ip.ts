@@ -288,7 +288,7 @@ const udpCases: readonly Case[] = [
     steps: [
       { frame: query('10.1.0.100'), verdict: toServer },
       { frame: reply('10.2.0.11', '10.2.0.1', { destinationPort: SNAT_NEXT }), verdict: 'drop unknown_return' },
-      { frame: reply('10.2.0.12', '10.2.0.1'), verdict: 'drop closed_port' },
+      { frame: reply('10.2.0.12', '10.2.0.1'), verdict: 'drop unknown_return' },
       { frame: reply('10.2.0.11', '10.2.0.1', { sourcePort: 5353 }), verdict: 'drop closed_port' },
     ],
   },

@@ -46,12 +46,17 @@ interface Flow {
   /** As they come from the client, and as they go to the member. */
   readonly client: Ends;
   readonly member: Ends;
-  /** Where the client's last packet came from. */
+  /** Where the client's last packet came from that whoever has not seen the connection could not have sent. */
   lastHop: Hop;
+  /** The client has sent more than SYNs. */
+  established: boolean;
   readonly snat: boolean;
 }
 
 type Side = 'client' | 'member';
+
+const SYN = 2;
+const RST = 4;
 
 export class Witness {
   readonly #topology: Topology;
@@ -94,7 +99,12 @@ export class Witness {
     const known = this.#flowOf(frame, ip) ?? this.#open(came, ip, out, device);
     if (typeof known === 'string') return known;
     const { flow, from } = known;
-    if (from === 'client' && (ip.fragment?.offset ?? 0) === 0) flow.lastHop = hopOf(came, device);
+    if (from === 'client' && (ip.fragment?.offset ?? 0) === 0) {
+      const flags = ip.protocol === TCP ? frame[ip.transport + 13]! : 0;
+      const blind = (flags & RST) !== 0 || ((flags & SYN) !== 0 && flow.established);
+      if (!blind) flow.lastHop = hopOf(came, device);
+      if ((flags & (SYN | RST)) === 0) flow.established = true;
+    }
     return this.#translated(came, ip, flow, from, link);
   }
 
@@ -125,7 +135,13 @@ export class Witness {
     if (server === undefined) return 'no virtual server takes this';
     const why = this.#whyNot(server, client, member, ip.protocol);
     if (why !== null) return why;
-    const flow: Flow = { client, member, lastHop: hopOf(came, device), snat: server.snatAddresses.length > 0 };
+    const flow: Flow = {
+      client,
+      member,
+      lastHop: hopOf(came, device),
+      established: false,
+      snat: server.snatAddresses.length > 0,
+    };
     this.#flows.set(keyOf(client, ip.protocol), { flow, from: 'client' });
     this.#flows.set(keyOf(turned(member), ip.protocol), { flow, from: 'member' });
     return this.#flowOf(came.frame, ip)!;

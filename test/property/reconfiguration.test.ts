@@ -238,6 +238,13 @@ class World {
       out: ipFrame({ from: mac, to: toMac }, { ...out[0], ttl: 63 }, out[1]),
     });
     const memberLink = memberMac(hostOf(address));
+    // Half-open connections make way for one another beyond a bound: the handshake is completed, a datagram answered.
+    const [answerIp, answer] = way(address, port, snat, snatPort, 'SA');
+    expect(this.replay(SERVER_DEVICE, ipFrame({ from: memberLink, to: mac }, answerIp, answer)).verdict).toBe(
+      'forward',
+    );
+    const [ackIp, ack] = way(from, clientPort, service.address, 80, 'A');
+    expect(this.replay(CLIENT_DEVICE, ipFrame({ from: GATEWAY, to: mac }, ackIp, ack)).verdict).toBe('forward');
     this.open.push({
       what: `${service.name} ${from} ${clientPort} at ${address}`,
       fromClient: passage(

@@ -92,7 +92,8 @@ class World {
     for (uint32_t number = 0; number < kClients; ++number) clients.push_back(client(number));
     ports.start(0);
     ready = table.reserve({kSlots, kWorkers + 1}) && fragments.reserve() &&
-            runtime->half_open.reserve(kHalfOpenBound, kWorkers) && runtime->client_limits.reserve();
+            runtime->half_open.reserve(kHalfOpenBound, kWorkers) && runtime->client_limits.reserve() &&
+            persistence.reserve(1024);
     for (size_t worker = 0; worker < kWorkers; ++worker)
       runtime->traffic[worker] = std::make_unique<std::array<Traffic, kVirtualServersMax>>();
     source.start(&table, runtime.get(), shared.get(), kWorkers);
@@ -125,6 +126,10 @@ class World {
     policy->pools[0]->scheduler = kSchedulers[random() % 3];
     policy->pools[0]->members[random() % 2].up = random() % 4 != 0;
     policy->virtual_servers[0].unknown = random() % 8 == 0 ? Unknown::kAdopt : Unknown::kDrop;
+    policy->virtual_servers[0].persistence =
+        random() % 2 == 0 ? SourcePersistence{} : SourcePersistence{.timeout = 100, .prefix4 = 32, .prefix6 = 64};
+    policy->pools[0]->on_member_down = random() % 2 == 0 ? OnMemberDown::kKeep : OnMemberDown::kReselect;
+    policy->pools[0]->members[random() % 2].down = random() % 4 == 0;
     policy->virtual_servers[3].new_per_client = random() % 2 == 0 ? ClientRate{} : ClientRate::of(50, 10);
     for (VirtualServer& server : policy->virtual_servers) {
       for (SnatAddress& snat : server.snat_addresses)
@@ -138,6 +143,7 @@ class World {
         runtime->endpoints[pool.members[i].endpoint].next_hop = hop(kMemberMac[i % 2], kServerDevice);
       }
     }
+    policy->mark_down_members(runtime.get());
     slot.swap(std::move(policy));
     sink.set_members(slot.current());
   }
@@ -152,7 +158,8 @@ class World {
   ForwardContext context(size_t worker) {
     return {nullptr,     &table,       runtime.get(),     &ports,
             &source,     shared.get(), &counters[worker], runtime->traffic[worker].get(),
-            macs.data(), worker,       now.load(),        &fragments};
+            macs.data(), worker,       now.load(),        &fragments,
+            &persistence};
   }
 
   std::unique_ptr<Runtime> runtime;
@@ -160,6 +167,7 @@ class World {
   ConnTable table;
   SnatPorts ports;
   Fragments fragments;
+  Persistence persistence;
   MirrorSource source;
   MirrorSink sink;
   PolicySlot slot;
