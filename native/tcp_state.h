@@ -53,7 +53,25 @@ struct IdleTimeouts {
   Deciseconds closing;      // kClosing, kReset
   Deciseconds udp;
 
-  Deciseconds of(uint8_t protocol, TcpState state) const;
+  // Inline, for the sweep asks for every slot.
+  Deciseconds of(uint8_t protocol, TcpState state) const {
+    constexpr uint8_t kUdp = 17;
+    if (protocol == kUdp) return udp;
+    switch (state) {
+      case TcpState::kSynSent:
+      case TcpState::kSynReceived:
+        return half_open;
+      case TcpState::kEstablished:
+        return established;
+      case TcpState::kFinClient:
+      case TcpState::kFinServer:
+        return half_closed;
+      case TcpState::kClosing:
+      case TcpState::kReset:
+        return closing;
+    }
+    return closing;
+  }
 };
 
 }  // namespace tandem
