@@ -121,7 +121,17 @@ const nativeLayers: readonly NativeLayer[] = [
   { name: 'table', files: oneOf(tables), includes: ['wire'] },
   {
     name: 'forward',
-    files: oneOf(['answer', 'burst', 'connect', 'forward', 'forward_related', 'forward_unknown', 'icmp_error', 'rewrite', 'sweep']),
+    files: oneOf([
+      'answer',
+      'burst',
+      'connect',
+      'forward',
+      'forward_related',
+      'forward_unknown',
+      'icmp_error',
+      'rewrite',
+      'sweep',
+    ]),
     includes: ['table', 'wire'],
   },
   { name: 'worker', files: /^worker(_\w+)?$/, includes: ['forward', 'table', 'wire', 'device'] },
