@@ -51,14 +51,6 @@ constexpr TcpState kNext[kTcpStates][3][kEvents] = {
 };
 // clang-format on
 
-enum class Timeout : uint8_t { kHalfOpen, kEstablished, kHalfClosed, kClosing };
-
-constexpr Timeout kTimeout[kTcpStates] = {Timeout::kHalfOpen,   Timeout::kHalfOpen,   Timeout::kEstablished,
-                                          Timeout::kHalfClosed, Timeout::kHalfClosed, Timeout::kClosing,
-                                          Timeout::kClosing};
-
-constexpr uint8_t kTcp = 6, kUdp = 17;
-
 }  // namespace
 
 constexpr TcpTable kTcpTable = [] {
@@ -71,11 +63,5 @@ constexpr TcpTable kTcpTable = [] {
   }
   return table;
 }();
-
-Deciseconds IdleTimeouts::of(uint8_t protocol, TcpState state) const {
-  if (protocol != kTcp) return protocol == kUdp ? udp : other;
-  const Deciseconds by_timeout[] = {half_open, established, half_closed, closing};
-  return by_timeout[static_cast<uint8_t>(kTimeout[static_cast<uint8_t>(state)])];
-}
 
 }  // namespace tandem

@@ -63,7 +63,25 @@ struct IdleTimeouts {
   Deciseconds udp;
   Deciseconds other = 0;  // every other protocol
 
-  Deciseconds of(uint8_t protocol, TcpState state) const;
+  // Inline, for the sweep asks for every slot.
+  Deciseconds of(uint8_t protocol, TcpState state) const {
+    constexpr uint8_t kTcp = 6, kUdp = 17;
+    if (protocol != kTcp) return protocol == kUdp ? udp : other;
+    switch (state) {
+      case TcpState::kSynSent:
+      case TcpState::kSynReceived:
+        return half_open;
+      case TcpState::kEstablished:
+        return established;
+      case TcpState::kFinClient:
+      case TcpState::kFinServer:
+        return half_closed;
+      case TcpState::kClosing:
+      case TcpState::kReset:
+        return closing;
+    }
+    return closing;
+  }
 };
 
 }  // namespace tandem
