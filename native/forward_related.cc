@@ -83,8 +83,6 @@ Verdict handle_first_fragment(Burst& burst, Frame& frame, const Arrival& arrival
   Arrival whole = arrival;
   const wire::FragmentFault fault = wire::parse_first_fragment(frame.data, fragment, &whole.packet);
   if (fault != wire::FragmentFault::kNone) return drop(burst, drop_of(fault));
-  if (whole.packet.protocol == wire::kIcmp || whole.packet.protocol == wire::kIcmpv6)
-    return drop(burst, Drop::kFragment);
   whole.path = Path::kConnection;
   if (whole.packet.kind == PacketKind::kOther) {
     read_portless_flow(frame, whole.packet, &whole.flow);
@@ -136,7 +134,7 @@ Verdict handle_fragment(Burst& burst, Frame& frame, const Arrival& arrival) {
   const wire::FragmentFault fault = wire::parse_fragment(frame.data, arrival.packet, &fragment);
   if (fault != wire::FragmentFault::kNone) return drop(burst, drop_of(fault));
   // Of no connection, and not to be held until a first fragment comes that would be dropped.
-  if (fragment.protocol != wire::kTcp && fragment.protocol != wire::kUdp) return drop(burst, Drop::kFragment);
+  if (fragment.protocol == wire::kIcmp || fragment.protocol == wire::kIcmpv6) return drop(burst, Drop::kFragment);
   if (fragment.begin == 0) return handle_first_fragment(burst, frame, arrival, fragment);
 
   const FlowKey key = packet_of(frame, arrival.packet, fragment);
