@@ -27,7 +27,7 @@ std::string address_text(const Address& address) {
 }
 
 std::string address_port_text(const Address& address, uint16_t port) {
-  const std::string text = address_text(address);
+  std::string text = address_text(address);
   if (port == 0) return text;
   return (address.family == 4 ? text : "[" + text + "]") + ":" + std::to_string(port);
 }
