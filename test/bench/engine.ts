@@ -1,4 +1,4 @@
-/** Section `engine`: what a packet costs in the datapath's engine, devices aside. The work is native/engine.cc's. */
+/** Section `engine`: what a packet costs in the datapath's engine, devices aside. Native programs do the work. */
 
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
@@ -8,6 +8,7 @@ import { repositoryRoot } from '../support/lab/paths.js';
 import type { Bound, Effort, Row, Section, SectionResult } from './section.js';
 
 const program = join(repositoryRoot, 'out', 'bench-native', 'engine');
+const swapProgram = join(repositoryRoot, 'out', 'bench-native', 'policy_swap');
 const sizes = [1_000, 1_000_000, 10_000_000] as const;
 const sizeNames: Readonly<Record<number, string>> = { 1000: '1 k', 1000000: '1 M', 10000000: '10 M' };
 const packetBounds: Readonly<Record<number, Bound>> = {
@@ -26,6 +27,13 @@ type Line =
       readonly ns: number;
     };
 
+/** One line of the other program: the policy of 1,000 virtual servers, each with a Maglev pool of 10 members. */
+interface SwapLine {
+  readonly round: number;
+  readonly what: 'seal_first' | 'seal_one_changed' | 'swap' | 'worker_quiet' | 'worker_swapping';
+  readonly us: number;
+}
+
 export const engine: Section = { name: 'engine', needsRoot: false, run };
 
 async function run(effort: Effort): Promise<SectionResult> {
@@ -34,22 +42,27 @@ async function run(effort: Effort): Promise<SectionResult> {
     : ['--packets', '4000000', '--opened', '1000000'];
   const args = ['--sizes', sizes.join(','), '--rounds', String(effort.rounds), ...work];
   const { stdout } = await promisify(execFile)(program, args, { maxBuffer: 1 << 24 });
-  return resultOf(parseLines(stdout));
+  const swaps = await promisify(execFile)(swapProgram, ['--rounds', String(effort.rounds)]);
+  return resultOf(parseLines<Line>(stdout), parseLines<SwapLine>(swaps.stdout));
 }
 
-function parseLines(text: string): Line[] {
+function parseLines<T>(text: string): T[] {
   return text
     .split('\n')
     .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as Line);
+    .map((line) => JSON.parse(line) as T);
 }
 
-function resultOf(lines: readonly Line[]): SectionResult {
+function resultOf(lines: readonly Line[], swaps: readonly SwapLine[]): SectionResult {
   const rows = [
     ...sizes.map((size) => timed(lines, 'packet', size, `packet, ${sizeNames[size]} connections`, packetBounds[size])),
     memoryRow(lines),
     ...openingRows(lines),
     timed(lines, 'sweep', 10_000_000, 'sweep, per slot, nothing to expire', undefined),
+    swapped(swaps, 'swap', 'policy of 1,000 virtual servers: swap', { better: 'lower', must: 1000, aim: 1000 }),
+    swapped(swaps, 'worker_swapping', 'the same: what a worker waits, 99.9 % of bursts less', undefined),
+    swapped(swaps, 'seal_one_changed', 'the same: its tables made when one member changed', undefined),
+    swapped(swaps, 'seal_first', 'the same: its tables made from nothing', undefined),
   ];
   const clock = lines.find((line) => line.what === 'ready')?.clock_ns ?? 0;
   return {
@@ -69,6 +82,7 @@ function resultOf(lines: readonly Line[]): SectionResult {
       'the clock runs in forward_burst() only, not while the generator writes frames',
       `reading it costs ${clock.toFixed(1)} ns of each figure`,
       'a round gives the median over chunks of 128 bursts; table sizes take turns within a round',
+      'policy: Maglev pools of 10 members; tables are made on the JavaScript thread, off the workers; one store swaps them',
       'open: a SYN, with scheduling, a SNAT port and both index entries',
     ],
   };
@@ -93,6 +107,18 @@ function timed(
   const samples = lines.flatMap((line) => (line.what === what && line.connections === connections ? [line.ns] : []));
   if (samples.length === 0) throw new Error(`${program} measured no "${what}" at ${connections} connections`);
   return { name, unit: 'ns', cores: 1, samples, ...(bound === undefined ? {} : { bound }) };
+}
+
+function swapped(lines: readonly SwapLine[], what: SwapLine['what'], name: string, bound: Bound | undefined): Row {
+  const samples = lines.flatMap((line) => (line.what === what ? [line.us] : []));
+  if (samples.length === 0) throw new Error(`${swapProgram} measured no "${what}"`);
+  return {
+    name,
+    unit: 'µs',
+    cores: what === 'worker_swapping' ? 2 : 1,
+    samples,
+    ...(bound === undefined ? {} : { bound }),
+  };
 }
 
 function memoryRow(lines: readonly Line[]): Row {

@@ -1,6 +1,6 @@
 // What a change of the policy costs: 1,000 virtual servers, each with a Maglev pool of its own, one member changed.
 //
-//   policy-swap [--servers N] [--members N] [--rounds N]     (members of each pool; default 1000, 10, 20)
+//   policy_swap [--servers N] [--members N] [--rounds N]     (members of each pool; default 1000, 10, 20)
 //
 // Prints one JSON object per round and row: {"round":0,"what":"seal_one_changed","us":1234.5}
 //   seal_first        tables and indexes of a policy with nothing before it: the JavaScript thread
@@ -136,7 +136,7 @@ int main(int count, char** arguments) {
                            : std::strcmp(arguments[i], "--rounds") == 0  ? &rounds
                                                                          : nullptr;
     if (option == nullptr) {
-      std::fputs("policy-swap: the options are --servers, --members and --rounds\n", stderr);
+      std::fputs("policy_swap: the options are --servers, --members and --rounds\n", stderr);
       return 1;
     }
     *option = std::strtoull(arguments[i + 1], nullptr, 10);
