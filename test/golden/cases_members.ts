@@ -10,6 +10,8 @@ function opening(to: string, port: number, source?: string): Step {
   };
 }
 
+const SWEPT_BEFORE = 'a worker without frames sweeps before the frame comes that a replay sweeps behind';
+
 export const memberCases: readonly Case[] = [
   // ---- persistence
   {
@@ -141,6 +143,7 @@ export const memberCases: readonly Case[] = [
   {
     name: 'limit_freed',
     sentence: 'who ends a connection makes room: expired after its RST, .11 takes the next',
+    notOn: { packet: SWEPT_BEFORE, xdp: SWEPT_BEFORE },
     steps: [
       opening('10.1.0.122', 40_000),
       opening('10.1.0.122', 40_001),

@@ -536,4 +536,11 @@ const modes: readonly Case[] = [
   },
 ];
 
-export const modeCases: readonly Case[] = modes.map((each) => ({ ...each, unwitnessed: 'the witness knows NAT only' }));
+/** Devices of a real link: SYNs into a tunnel are clamped to what fits. */
+const MTUS = { client: 1500, server: 1500 };
+
+export const modeCases: readonly Case[] = modes.map((each) => ({
+  ...each,
+  mtus: each.mtus ?? MTUS,
+  unwitnessed: 'the witness knows NAT only',
+}));

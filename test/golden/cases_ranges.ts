@@ -162,6 +162,7 @@ const ranges: readonly Case[] = [
   },
   {
     name: 'protocols_direct',
+    mtus: { client: 1500, server: 1500 },
     sentence: 'DSR and tunnels carry any protocol, and as many clients of it as there are',
     steps: ['10.1.0.177', '10.1.0.178'].flatMap((address) => [
       { frame: ask(address), verdict: toServer },

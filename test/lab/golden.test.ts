@@ -26,6 +26,7 @@ const reason = whyNoLab();
 const golden = join(repositoryRoot, 'test/golden');
 const loaded = loadConfig(readFileSync(join(golden, 'tandem.yaml'), 'utf8'), 'tandem.yaml');
 if (!loaded.ok) throw new Error('the golden config is not valid');
+const { datapath } = loaded.config;
 const topology = topologyOf(loaded.config, 'a');
 const linkNames = topology.devices.map(({ name }) => name);
 
@@ -66,6 +67,8 @@ function request({ steps, role, mtus = {} }: Case): GoldenDeviceCase {
     policy: topology.policy,
     nextHops: topology.nextHops,
     role: role ?? 'active',
+    connections: datapath.connections,
+    halfOpen: datapath.halfOpen,
     mtus,
     steps: steps.map((step) => ({
       afterMs: step.afterMs ?? 1,

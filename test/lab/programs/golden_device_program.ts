@@ -32,6 +32,8 @@ export interface GoldenDeviceCase {
   readonly policy: PolicyDescription;
   readonly nextHops: readonly NextHop[];
   readonly role: RoleName;
+  readonly connections: number;
+  readonly halfOpen?: number | undefined;
   /** By link. */
   readonly mtus: Readonly<Record<string, number>>;
   readonly steps: readonly {
@@ -142,7 +144,8 @@ async function runCase(golden: GoldenDeviceCase): Promise<GoldenDeviceRun> {
     kind: options.kind,
     devices: options.devices,
     workers: 1,
-    connections: 1024,
+    connections: golden.connections,
+    halfOpen: golden.halfOpen,
     unit: 0,
     sharedState,
   } satisfies DatapathOptions);
