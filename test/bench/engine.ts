@@ -82,7 +82,7 @@ function resultOf(lines: readonly Line[], swaps: readonly SwapLine[]): SectionRe
       'the clock runs in forward_burst() only, not while the generator writes frames',
       `reading it costs ${clock.toFixed(1)} ns of each figure`,
       'a round gives the median over chunks of 128 bursts; table sizes take turns within a round',
-      'policy: Maglev pools of 10 members; tables are made on the JavaScript thread, off the workers; one store swaps them',
+      'policy: Maglev pools of 10 members; tables are made off the workers, and one store swaps them',
       'open: a SYN, with scheduling, a SNAT port and both index entries',
     ],
   };
