@@ -238,6 +238,7 @@ bool is_odd(const Packet& packet) {
 
 [[gnu::noinline, gnu::cold]] void advance_oddly(const Burst& burst, const Frame& frame, const Packet& packet,
                                                 bool from_client, Connection* connection) {
+  // Where only the client is seen, its SYN behind a FIN or RST begins anew (tcp_state.cc).
   const uint32_t control = connection->control.load(relaxed);
   const bool begins = (control_after(burst, packet, from_client, *connection, control) & Control::kStateMask) !=
                       (control & Control::kStateMask);
