@@ -334,6 +334,8 @@ export class ControlError extends Error implements ControlErrorBody {
 }
 
 /** Where the daemon listens unless told otherwise; the environment's TANDEM_SOCKET comes before it. */
+/** Where a unit keeps what outlives its daemon. */
+export const DEFAULT_STATE_DIRECTORY = '/var/lib/tandem';
 export const DEFAULT_SOCKET = '/run/tandem/tandem.sock';
 
 /** No daemon answers on the socket: nothing was asked, so nothing was done. */

@@ -31,6 +31,8 @@ export interface DaemonOptions {
   readonly file: string;
   readonly unit: UnitName;
   readonly socket: string;
+  /** The directory of what outlives the daemon. */
+  readonly state: string;
   readonly logLevel: string;
 }
 

@@ -2,7 +2,13 @@
 
 import { buildApplication, buildChoiceParser, buildCommand, buildRouteMap, numberParser } from '@stricli/core';
 
-import { CONNECTIONS_PAGE_MAX, type ConnectionsPage, type Control, DEFAULT_SOCKET } from '../api.js';
+import {
+  CONNECTIONS_PAGE_MAX,
+  type ConnectionsPage,
+  type Control,
+  DEFAULT_SOCKET,
+  DEFAULT_STATE_DIRECTORY,
+} from '../api.js';
 import { formatConfigError } from '../config/faults.js';
 import { configJsonSchema } from '../config/schema.js';
 import { conclude, type Outcome } from './command.js';
@@ -28,6 +34,13 @@ const socketFlag = {
   placeholder: 'path',
   brief: `The daemon's socket; else $TANDEM_SOCKET, else ${DEFAULT_SOCKET}`,
 } as const;
+const stateFlag = {
+  kind: 'parsed',
+  parse: String,
+  optional: true,
+  placeholder: 'dir',
+  brief: `What outlives the daemon; else $STATE_DIRECTORY, else ${DEFAULT_STATE_DIRECTORY}`,
+} as const;
 const unitFlag = {
   kind: 'enum',
   values: ['a', 'b'],
@@ -42,6 +55,11 @@ interface ClientFlags {
 
 function socketPath(context: CliContext, flag: string | undefined): string {
   return flag ?? context.process.env?.['TANDEM_SOCKET'] ?? DEFAULT_SOCKET;
+}
+
+/** systemd names every directory of the unit, with colons between them; the first is ours. */
+function stateDirectory(context: CliContext, flag: string | undefined): string {
+  return flag ?? (context.process.env?.['STATE_DIRECTORY']?.split(':')[0] || DEFAULT_STATE_DIRECTORY);
 }
 
 /** A command that asks the daemon one thing. */
@@ -231,7 +249,7 @@ const virtual = buildCommand<
 // ---------------------------------------------------------------------------------------- without daemon
 
 const runDaemon = buildCommand<
-  { readonly unit: 'a' | 'b'; readonly socket?: string; readonly logLevel: LogLevel },
+  { readonly unit: 'a' | 'b'; readonly socket?: string; readonly state?: string; readonly logLevel: LogLevel },
   [file: string],
   CliContext
 >({
@@ -240,6 +258,7 @@ const runDaemon = buildCommand<
     flags: {
       unit: unitFlag,
       socket: socketFlag,
+      state: stateFlag,
       logLevel: { kind: 'enum', values: LOG_LEVELS, default: 'info', brief: 'How much is logged' },
     },
     positional: {
@@ -247,9 +266,10 @@ const runDaemon = buildCommand<
       parameters: [{ parse: String, placeholder: 'FILE', brief: 'The config, for both units' }],
     },
   },
-  async func({ unit, socket, logLevel }, file) {
+  async func({ unit, socket, state, logLevel }, file) {
     await conclude(this, false, async () => {
-      await this.runDaemon({ file, unit, socket: socketPath(this, socket), logLevel });
+      const paths = { socket: socketPath(this, socket), state: stateDirectory(this, state) };
+      await this.runDaemon({ file, unit, ...paths, logLevel });
       return { json: null, text: '' };
     });
   },

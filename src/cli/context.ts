@@ -10,6 +10,8 @@ export interface RunOptions {
   readonly file: string;
   readonly unit: 'a' | 'b';
   readonly socket: string;
+  /** The directory of what outlives the daemon. */
+  readonly state: string;
   readonly logLevel: LogLevel;
 }
 

@@ -32,6 +32,8 @@ export class Unit {
   readonly #lab: Lab;
   readonly configFile: string;
   readonly socket: string;
+  /** What outlives the daemon, as /var/lib/tandem would. */
+  readonly state: string;
   #child: ChildProcess | null = null;
 
   readonly #launch: Launch;
@@ -45,10 +47,11 @@ export class Unit {
     this.#launch = launch;
     this.configFile = join(lab.directory, 'tandem.yaml');
     this.socket = join(lab.socketDirectory, `${name}.sock`);
+    this.state = join(lab.directory, `state-${name}`);
   }
 
   start(): void {
-    const args = ['run', this.configFile, '--unit', this.name, '--socket', this.socket];
+    const args = ['run', this.configFile, '--unit', this.name, '--socket', this.socket, '--state', this.state];
     const [command, ...rest] = this.#launch(args);
     this.#child = this.#lab.spawn(this.name, `${this.name}.log`, command, rest);
   }

@@ -179,8 +179,10 @@ describe('what is asked', () => {
   });
 
   test('the daemon to run', async () => {
-    const { daemons } = await tandem('run tandem.yaml --unit b --socket /s --log-level debug');
-    expect(daemons).toEqual([{ file: 'tandem.yaml', unit: 'b', socket: '/s', logLevel: 'debug' }]);
+    const { daemons } = await tandem('run tandem.yaml --unit b --socket /s --state /d --log-level debug');
+    expect(daemons).toEqual([{ file: 'tandem.yaml', unit: 'b', socket: '/s', state: '/d', logLevel: 'debug' }]);
+    const byEnvironment = await tandem('run tandem.yaml --unit b', { env: { STATE_DIRECTORY: '/var/lib/t:/other' } });
+    expect(byEnvironment.daemons[0]).toMatchObject({ state: '/var/lib/t' });
     expect((await tandem('run tandem.yaml --unit a')).daemons[0]).toMatchObject({
       socket: '/run/tandem/tandem.sock',
       logLevel: 'info',
