@@ -12,6 +12,8 @@ export interface GroupRouter {
   /** How long the peer's lesser adverts must have been heard before preempting. */
   readonly preemptDelayMs: Millis;
   readonly advertIntervalMs: Millis;
+  /** Subtracted from the priority while the unit does not hold the peer's connections. */
+  readonly notInSyncDemotion: number;
   /** Whether our primary address is greater than the peer's. One answer per group, so both units agree on it. */
   readonly winsTie: boolean;
 }
@@ -26,7 +28,7 @@ export interface Condition {
   readonly links: LinksUp;
   /** Subtracted from the configured priority; above 0 while something tracked has failed. */
   readonly demotion: number;
-  /** Our table holds the peer's connections. */
+  /** Our table holds the peer's connections; while active: or held them when the unit became active. */
   readonly inSync: boolean;
   /** The peer is there, in sync and better off than we are. */
   readonly peerCanServe: boolean;
@@ -50,10 +52,11 @@ export function able({ running, workersAlive, links, peerCanServe }: Condition):
   return running && workersAlive && (links === 'all' || (links === 'some' && !peerCanServe));
 }
 
-/** Configured − demotions, clamped to 1..254. */
+/** Configured − demotions ("not in sync" is one of them), clamped to 1..254. */
 export function effectivePriority(router: GroupRouter, condition: Condition): number {
   if (condition.forcedStandby) return 1;
-  return Math.min(254, Math.max(1, router.priority - condition.demotion));
+  const demotion = condition.demotion + (condition.inSync ? 0 : router.notInSyncDemotion);
+  return Math.min(254, Math.max(1, router.priority - demotion));
 }
 
 /** Skew_Time = (((256 - Priority) * Active_Adver_Interval) / 256) -- RFC 9568 section 6.1 */
@@ -67,4 +70,15 @@ export function skewTime(router: GroupRouter, condition: Condition, activeAdvert
  */
 export function leaseLengthMs(router: GroupRouter): Millis {
   return 3 * router.advertIntervalMs;
+}
+
+/**
+ * How long the active unit may take to answer a question; of an advert interval a quarter, within these. Its failover
+ * process does nothing else, and a late answer only makes both units active until the next advert.
+ */
+const ANSWER_MS_MIN: Millis = 10;
+const ANSWER_MS_MAX: Millis = 50;
+
+export function answerTimeMs(activeAdvertIntervalMs: Millis): Millis {
+  return Math.min(ANSWER_MS_MAX, Math.max(ANSWER_MS_MIN, activeAdvertIntervalMs / 4));
 }

@@ -12,6 +12,9 @@ import type { GroupRouter } from './condition.js';
 import type { FailoverConfiguration, FailoverLink, Fault, GroupSettings } from './messages.js';
 import type { ExpectedAdvert } from './receive.js';
 
+/** More than units of a pair usually differ by. */
+export const NOT_IN_SYNC_DEMOTION = 100;
+
 export function failoverConfiguration(config: Config, unit: UnitName): FailoverConfiguration {
   const peer = unit === 'a' ? 'b' : 'a';
   const groups = config.trafficGroups.map((group, index): GroupSettings => {
@@ -41,6 +44,7 @@ export function failoverConfiguration(config: Config, unit: UnitName): FailoverC
       preempt: group.preempt,
       preemptDelayMs: group.preemptDelayS * 1000,
       advertIntervalMs: group.advertIntervalMs,
+      notInSyncDemotion: NOT_IN_SYNC_DEMOTION,
       checksum: group.checksum,
       links,
     };
@@ -127,8 +131,8 @@ function tooManyFloating({ name }: GroupSettings, link: FailoverLink, family: Fa
  * other, and both would yield.
  */
 export function groupRouter(group: GroupSettings): GroupRouter {
-  const { priority, preempt, preemptDelayMs, advertIntervalMs } = group;
-  return { priority, preempt, preemptDelayMs, advertIntervalMs, winsTie: winsTie(group.links) };
+  const { priority, preempt, preemptDelayMs, advertIntervalMs, notInSyncDemotion } = group;
+  return { priority, preempt, preemptDelayMs, advertIntervalMs, notInSyncDemotion, winsTie: winsTie(group.links) };
 }
 
 function winsTie(links: readonly FailoverLink[]): boolean {

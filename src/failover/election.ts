@@ -23,7 +23,9 @@
  *                          not able: shutdown, workers stopped, carrier lost
  *
  * What RFC 9568 does not have: initialize is also where a unit waits that cannot serve; a unit that is not
- * in sync never preempts, though it takes over from a silent peer; `standby` on request; terms.
+ * in sync never preempts, though it takes over from a silent peer; `standby` on request; terms. And there are
+ * two contenders, so nobody has to be let go first: a backup that has heard the peer follows its resignation
+ * without the skew, and asks it whether it lives when its mirror channel has ended.
  *
  * Terms order the two units' records. A takeover's term is one more than the highest seen. Adverts carry
  * none, so priority decides on the wire, and terms reach us through the mirror channel.
@@ -31,6 +33,7 @@
 
 import {
   able,
+  answerTimeMs,
   type Condition,
   effectivePriority,
   type GroupRouter,
@@ -48,7 +51,9 @@ export type State =
       readonly name: 'backup';
       readonly activeDownAt: Millis;
       readonly activeAdvertIntervalMs: Millis;
-      /** The active unit sent priority 0; only the skew is left to wait. */
+      /** An advert of an active peer was heard in this state. */
+      readonly peerHeard: boolean;
+      /** The peer sent priority 0, though none was heard before it; only the skew is left to wait. */
       readonly peerResigned: boolean;
       /** From when lesser adverts are ignored; null while none was heard that we would preempt. */
       readonly preemptAt: Millis | null;
@@ -177,7 +182,10 @@ function onCondition(
   now: Millis,
 ): Step {
   const before = election.condition;
-  const next = reassess(router, withCondition(election, { demotion, inSync, peerCanServe }), now, 'link_lost');
+  // The active unit's table is the one that counts: it does not fall out of sync because the peer is gone.
+  const keeps = election.state.name === 'active' && before.inSync;
+  const told = { demotion, inSync: inSync || keeps, peerCanServe };
+  const next = reassess(router, withCondition(election, told), now, 'link_lost');
   if (next.election.state.name !== 'active') return next;
   // A tracked failure resigns if the peer can serve, whatever `preempt` says. Once for each failure: a unit
   // that became active in spite of it, because the peer fell silent, does not hand back at once.
@@ -240,6 +248,10 @@ function onAdvert(
     case 'initialize':
       return stay(election);
     case 'backup':
+      // The skew lets the best of several backups go first; here there is one. What resigns has been heard before:
+      // a backup's question, which looks the same, is for an active unit.
+      if (advert.priority === 0 && election.state.peerHeard)
+        return becomeActive(router, election, now, 'peer_resigned');
       return stay({ ...election, state: backupHears(router, election, election.state, advert, now) });
     case 'active':
       return activeHears(router, election, election.state, advert, now);
@@ -263,7 +275,7 @@ function backupHears(
     return { ...state, activeDownAt: Math.min(state.activeDownAt, skewed), peerResigned: true };
   }
   const { forwardsUntil } = state;
-  const followed = { ...backup(router, election, advert.advertIntervalMs, now), forwardsUntil };
+  const followed = { ...backup(router, election, advert.advertIntervalMs, now), peerHeard: true, forwardsUntil };
   const { preempt, preemptDelayMs } = router;
   const preempts = preempt && election.condition.inSync;
   // "... if Preempt_Mode is False, or if the Priority in the ADVERTISEMENT is greater than or equal to the
@@ -271,7 +283,7 @@ function backupHears(
   if (!preempts || advert.priority >= effectivePriority(router, election.condition)) return followed;
   const preemptAt = state.preemptAt ?? now + preemptDelayMs;
   // A lesser unit is active and we preempt: "Discard the ADVERTISEMENT", so the timer runs out.
-  return now >= preemptAt ? { ...state, preemptAt } : { ...followed, preemptAt };
+  return now >= preemptAt ? { ...state, peerHeard: true, preemptAt } : { ...followed, preemptAt };
 }
 
 /** RFC 9568 section 6.4.3. */
@@ -326,15 +338,23 @@ function handingOverHears(
 }
 
 /**
- * One silent interval and the skew prove what three do otherwise: the peer's processes ended, and an advert, if its
- * failover process lives, comes within the interval and sets the timer anew. Not in RFC 9568; adverts still decide.
+ * The peer's daemon has ended, or has only closed the channel: the peer is asked. If its failover process lives, it
+ * answers, and the answer sets the timer anew: "If the Priority in the ADVERTISEMENT is 0, then: Send an
+ * ADVERTISEMENT", RFC 9568 section 6.4.3. Silence proves here what it takes three intervals to prove otherwise. A
+ * peer that was not heard may be a backup that would take the question for a resignation, and is waited for.
  */
 function onPeerClosed(router: GroupRouter, election: Election, now: Millis): Step {
   const { state, condition } = election;
   if (state.name !== 'backup') return stay(election);
   const { activeAdvertIntervalMs } = state;
-  const soon = now + activeAdvertIntervalMs + skewTime(router, condition, activeAdvertIntervalMs);
-  return stay({ ...election, state: { ...state, activeDownAt: Math.min(state.activeDownAt, soon) } });
+  const waitMs = state.peerHeard
+    ? answerTimeMs(activeAdvertIntervalMs)
+    : activeAdvertIntervalMs + skewTime(router, condition, activeAdvertIntervalMs);
+  const waiting = { ...state, activeDownAt: Math.min(state.activeDownAt, now + waitMs) };
+  return {
+    election: { ...election, state: waiting },
+    actions: state.peerHeard ? [{ type: 'ask-active' }] : [],
+  };
 }
 
 function onTermSeen(
@@ -427,6 +447,7 @@ function backup(router: GroupRouter, election: Election, activeAdvertIntervalMs:
     name: 'backup',
     activeDownAt: now + activeDownIntervalMs,
     activeAdvertIntervalMs,
+    peerHeard: false,
     peerResigned: false,
     preemptAt: null,
     forwardsUntil: null,
@@ -439,9 +460,9 @@ function outranks(advert: Extract<Input, { type: 'advert' }>, router: GroupRoute
   return advert.priority === own ? !router.winsTie : advert.priority > own;
 }
 
-/** The network is told before forwarding stops, so that the peer's skew runs meanwhile. */
+/** Forwarding stops before the peer is told, for it may begin as soon as it hears of it. */
 function resign(term: number, reason: RoleReason): readonly Action[] {
-  return [{ type: 'send-advert', priority: 0 }, standby(term, reason)];
+  return [standby(term, reason), { type: 'send-advert', priority: 0 }];
 }
 
 function advertise(router: GroupRouter, condition: Condition): Action {

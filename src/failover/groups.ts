@@ -264,7 +264,10 @@ export class Groups {
     const { index } = group.settings;
     switch (action.type) {
       case 'send-advert':
-        return this.#sendAdverts(group, action.priority);
+        return this.#sendAdverts(group, action.priority, action.priority === 0 ? RESIGN_COPIES : 1);
+      case 'ask-active':
+        this.counts.peer_asked++;
+        return this.#sendAdverts(group, 0, 1);
       case 'extend-lease':
         return this.#world.extendLease(index, action.leaseMs);
       case 'announce':
@@ -295,8 +298,7 @@ export class Groups {
     });
   }
 
-  #sendAdverts(group: GroupRuntime, priority: number): void {
-    const copies = priority === 0 ? RESIGN_COPIES : 1;
+  #sendAdverts(group: GroupRuntime, priority: number, copies: number): void {
     for (let copy = 0; copy < copies; copy++) {
       for (const router of group.routers) {
         if (router.message === null || router.messagePriority !== priority) {

@@ -37,6 +37,7 @@ export interface GroupSettings {
   readonly preempt: boolean;
   readonly preemptDelayMs: number;
   readonly advertIntervalMs: number;
+  readonly notInSyncDemotion: number;
   readonly checksum: 'pseudo-header' | 'plain';
   readonly links: readonly FailoverLink[];
 }
@@ -48,7 +49,7 @@ export interface FailoverConfiguration {
 }
 
 export interface GroupCondition {
-  /** Subtracted from the priority; above 0 while something tracked has failed. "Not in sync" is no demotion here. */
+  /** Subtracted from the priority; above 0 while something tracked has failed. "Not in sync" comes on top of it. */
   readonly demotion: number;
   /** Our table holds the peer's connections. */
   readonly inSync: boolean;

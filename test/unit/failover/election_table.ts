@@ -15,6 +15,7 @@ export const router: GroupRouter = {
   preempt: true,
   preemptDelayMs: 0,
   advertIntervalMs: 1_000,
+  notInSyncDemotion: 0,
   winsTie: false,
 };
 /** (256 - 100) / 256 of an interval. */
@@ -29,6 +30,7 @@ export const backup: Backup = {
   name: 'backup',
   activeDownAt: now + 500,
   activeAdvertIntervalMs: 1_000,
+  peerHeard: false,
   peerResigned: false,
   preemptAt: null,
   forwardsUntil: null,
@@ -47,6 +49,8 @@ export const handingOver: Extract<State, { name: 'handing-over' }> = {
 };
 /** A backup that begins to wait at `now`. */
 export const freshBackup: Backup = { ...backup, activeDownAt: now + 3_000 + SKEW };
+/** The same, having heard the peer just now. */
+export const followed: Backup = { ...freshBackup, peerHeard: true };
 
 export const advertise: Action = { type: 'send-advert', priority: 100 };
 export const resign: Action = { type: 'send-advert', priority: 0 };

@@ -31,6 +31,7 @@ export function group(changes: Partial<GroupSettings> = {}): GroupSettings {
     preempt: true,
     preemptDelayMs: 0,
     advertIntervalMs: 100,
+    notInSyncDemotion: 100,
     checksum: 'pseudo-header',
     links: [clientLink, serverLink],
     ...changes,

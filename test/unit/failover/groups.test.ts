@@ -12,6 +12,8 @@ import { Pair } from './pair.js';
 const ACTIVE_DOWN_MS = 300 + 61;
 /** The skew of priority 100. */
 const SKEW_MS = 61;
+/** A resignation is followed in the millisecond of its advert. */
+const AT_ONCE_MS = 0;
 
 describe('election', () => {
   test('the higher priority becomes active, once', () => {
@@ -81,13 +83,13 @@ describe('takeover', () => {
     expect(pair.neitherMs).toBeLessThanOrEqual(SKEW_MS + 1);
   });
 
-  test('a stopped daemon resigns: the peer waits for the skew only', () => {
+  test('a stopped daemon resigns: the peer follows at once', () => {
     const pair = Pair.settled();
     pair.a.groups.stop();
     pair.run(1_000);
     expect(pair.b.serves).toBe('active');
     expect(pair.b.lastReason).toBe('peer_resigned');
-    expect([pair.bothMs, pair.neitherMs]).toEqual([0, SKEW_MS]);
+    expect([pair.bothMs, pair.neitherMs]).toEqual([0, AT_ONCE_MS]);
   });
 
   test('stopped workers: the unit resigns although its process lives', () => {
@@ -97,7 +99,28 @@ describe('takeover', () => {
     expect(pair.a.lastReason).toBe('workers_stopped');
     expect(pair.b.serves).toBe('active');
     expect(pair.bothMs).toBe(0);
-    expect(pair.neitherMs).toBe(SKEW_MS);
+    expect(pair.neitherMs).toBe(AT_ONCE_MS);
+  });
+
+  test("the daemon's end, told by its kernel, is followed as soon as the peer has not answered", () => {
+    const pair = Pair.settled();
+    pair.kill(pair.a);
+    pair.b.tellIt({ type: 'peer-closed', group: 'main' });
+    pair.run(24);
+    expect(pair.b.serves).toBe('standby');
+    pair.run(3);
+    expect(pair.b.serves).toBe('active');
+    expect(pair.b.groups.counts.peer_asked).toBe(1);
+  });
+
+  test('a peer that lives answers, and nothing happens', () => {
+    const pair = Pair.settled();
+    for (let times = 0; times < 100; times++) {
+      pair.b.tellIt({ type: 'peer-closed', group: 'main' });
+      pair.run(37);
+    }
+    expect([pair.bothMs, pair.neitherMs]).toEqual([0, 0]);
+    expect(pair.b.reports.map(({ role }) => role)).not.toContain('active');
   });
 
   test('announcements: five rounds of every frame', () => {
@@ -216,7 +239,7 @@ describe('links', () => {
     pair.a.groups.carrier('a-client', false);
     pair.run(1_000);
     expect(pair.a.lastReason).toBe('link_lost');
-    expect([pair.b.serves, pair.neitherMs]).toEqual(['active', SKEW_MS]);
+    expect([pair.b.serves, pair.neitherMs]).toEqual(['active', AT_ONCE_MS]);
   });
 
   test('one link lost: the unit serves on with the other while the peer cannot', () => {
