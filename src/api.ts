@@ -165,6 +165,8 @@ export interface ConnectionsPage {
 export type ChannelState = 'off' | 'connecting' | 'greeting' | 'up';
 
 export interface MirrorStatus {
+  /** Of the next connection: `unpaired` until the units are paired, or the config asks for plaintext. */
+  readonly security: 'tls' | 'plaintext' | 'unpaired';
   readonly channel: ChannelState;
   /** The peer's mirror address and port. */
   readonly peer: string;

@@ -23,6 +23,11 @@ const context: CliContext = {
   readConfig,
   // Loaded when asked for: `tandem status` needs no datapath.
   runDaemon: async (options) => (await import('./main.js')).runDaemon(options),
+  pairing: {
+    invite: async (options) => (await import('./io/pairing.js')).invite(options),
+    join: async (code, directory) => (await import('./io/pairing.js')).join(code, directory),
+    status: async (directory) => (await import('./io/pairing.js')).pairedUnits(directory),
+  },
   replay: async (options) => {
     const [{ native }, { replayCapture }] = await Promise.all([import('./io/native.js'), import('./replay.js')]);
     return replayCapture(native, options);

@@ -22,9 +22,11 @@ import { readConfig } from './io/config_file.js';
 import { FailoverChild } from './io/failover_child.js';
 import { checkLinks, type LinkFault, readLinks, unitDevices } from './io/links.js';
 import { MirrorChannel } from './io/mirror_channel.js';
+import { securedTransport, UNPAIRED } from './io/mirror_security.js';
 import { MonitorRunner } from './io/monitor_runner.js';
 import { native } from './io/native.js';
 import { Neighbours } from './io/neighbours.js';
+import { CredentialStore } from './io/pair_credentials.js';
 import { Rtnetlink } from './io/rtnetlink.js';
 
 export interface DaemonOptions {
@@ -63,6 +65,11 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   const failover = new FailoverChild(sharedState);
   const peer = unit === 'a' ? 'b' : 'a';
   let balancer: Balancer | null = null;
+  const credentials = new CredentialStore(options.state);
+  const transport = securedTransport({
+    credentials: () => credentials.current(),
+    plaintext: config.mirror.plaintext,
+  });
   const mirror = new MirrorChannel({
     unit,
     local: config.units[unit].mirror,
@@ -76,8 +83,10 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
         return { name, role, term };
       }),
     config: () => configNames(balancer?.config ?? config),
+    transport,
     log,
   });
+  if (transport.security() === 'unpaired') log.warn({ state: options.state }, UNPAIRED);
   const version = packageVersion();
   balancer = new Balancer({ unit, version, pid: process.pid, configFile: file }, config, {
     datapath,

@@ -30,6 +30,7 @@ export function mirrorView(
 ): MirrorStatus {
   const { counters, bulk, peerBulk, inSync } = status;
   return {
+    security: status.security,
     channel: channelState(status),
     peer: history.peerAddress,
     peerUnit: status.peer?.unit ?? null,

@@ -2,17 +2,13 @@
 
 import { buildApplication, buildChoiceParser, buildCommand, buildRouteMap, numberParser } from '@stricli/core';
 
-import {
-  CONNECTIONS_PAGE_MAX,
-  type ConnectionsPage,
-  type Control,
-  DEFAULT_SOCKET,
-  DEFAULT_STATE_DIRECTORY,
-} from '../api.js';
+import { CONNECTIONS_PAGE_MAX, type ConnectionsPage, type Control, DEFAULT_SOCKET } from '../api.js';
 import { formatConfigError } from '../config/faults.js';
 import { configJsonSchema } from '../config/schema.js';
 import { conclude, type Outcome } from './command.js';
 import { type CliContext, LOG_LEVELS, type LogLevel } from './context.js';
+import { jsonFlag, stateDirectory, stateFlag, unitFlag } from './flags.js';
+import { pairRoutes } from './pair.js';
 import {
   showConnections,
   showCounters,
@@ -26,25 +22,12 @@ import {
 
 const CONNECTIONS_SHOWN = 100;
 
-const jsonFlag = { kind: 'boolean', brief: 'Print JSON, for programs', default: false, withNegated: false } as const;
 const socketFlag = {
   kind: 'parsed',
   parse: String,
   optional: true,
   placeholder: 'path',
   brief: `The daemon's socket; else $TANDEM_SOCKET, else ${DEFAULT_SOCKET}`,
-} as const;
-const stateFlag = {
-  kind: 'parsed',
-  parse: String,
-  optional: true,
-  placeholder: 'dir',
-  brief: `What outlives the daemon; else $STATE_DIRECTORY, else ${DEFAULT_STATE_DIRECTORY}`,
-} as const;
-const unitFlag = {
-  kind: 'enum',
-  values: ['a', 'b'],
-  brief: 'Which unit of the pair this host is',
 } as const;
 const clientFlags = { socket: socketFlag, json: jsonFlag } as const;
 
@@ -55,11 +38,6 @@ interface ClientFlags {
 
 function socketPath(context: CliContext, flag: string | undefined): string {
   return flag ?? context.process.env?.['TANDEM_SOCKET'] ?? DEFAULT_SOCKET;
-}
-
-/** systemd names every directory of the unit, with colons between them; the first is ours. */
-function stateDirectory(context: CliContext, flag: string | undefined): string {
-  return flag ?? (context.process.env?.['STATE_DIRECTORY']?.split(':')[0] || DEFAULT_STATE_DIRECTORY);
 }
 
 /** A command that asks the daemon one thing. */
@@ -402,6 +380,7 @@ const routes = buildRouteMap({
     standby,
     reload,
     virtual,
+    pair: pairRoutes,
     replay,
   },
 });

@@ -15,6 +15,25 @@ export interface RunOptions {
   readonly logLevel: LogLevel;
 }
 
+/** What pairing needs of the world. */
+export interface Pairing {
+  /** Resolves when the code can be printed. */
+  invite(options: {
+    readonly directory: string;
+    readonly address: string;
+    readonly port: number;
+  }): Promise<{ readonly code: string; readonly paired: Promise<PairedUnits> }>;
+  join(code: string, directory: string): Promise<PairedUnits>;
+  /** Null when the unit is not paired. */
+  status(directory: string): Promise<PairedUnits | null>;
+}
+
+/** SHA-256 of certificates, in hex. */
+export interface PairedUnits {
+  readonly fingerprint: string;
+  readonly peerFingerprint: string;
+}
+
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
@@ -25,6 +44,7 @@ export interface CliContext extends CommandContext {
   readonly connect: (socketPath: string) => Control;
   readonly readConfig: (file: string) => ConfigResult;
   readonly runDaemon: (options: RunOptions) => Promise<void>;
+  readonly pairing: Pairing;
   readonly replay: (options: ReplayOptions) => Promise<ReplaySummary>;
 }
 

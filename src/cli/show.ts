@@ -188,6 +188,7 @@ export function showMirror(mirror: MirrorStatus, now: number): string {
   const state = pairs([
     ['channel', `${mirror.channel}${up}; came up ${mirror.connects} times`],
     ...last,
+    ['security', SECURITY[mirror.security]],
     ['peer', peer],
     ['in sync', `${yesNo(mirror.inSync)}: the peer holds our connections`],
     ['peer synced', `${yesNo(mirror.peerSynced)}: we hold the peer's, or are active`],
@@ -222,6 +223,12 @@ export function showMirror(mirror: MirrorStatus, now: number): string {
     '\n',
   );
 }
+
+const SECURITY: Readonly<Record<MirrorStatus['security'], string>> = {
+  tls: 'TLS 1.3, both units show the certificates they were paired with',
+  plaintext: 'none: mirror.plaintext allows it until the units are paired',
+  unpaired: 'NOT PAIRED, nothing is mirrored: tandem pair init here, tandem pair join on the other unit',
+};
 
 function running(bulk: { readonly running: boolean }): string {
   return bulk.running ? 'running' : 'idle';

@@ -147,6 +147,8 @@ export interface Config {
     /** Unacked batches kept, in bytes; beyond it nothing is taken and changes stay pending. */
     readonly queueBytesMax: number;
     readonly keepaliveMs: number;
+    /** Mirror without TLS while the units are not paired. */
+    readonly plaintext: boolean;
   };
 }
 

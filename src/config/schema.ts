@@ -367,6 +367,10 @@ const mirror = z.strictObject({
     .default(8 * 1024 * 1024)
     .meta({ description: 'Bytes of unacked batches kept; beyond it changes stay pending in the table' }),
   keepaliveMs: z.int().min(50).max(60_000).default(1000),
+  plaintext: z
+    .boolean()
+    .default(false)
+    .meta({ description: 'Mirror without TLS while the units are not paired; a paired unit never does' }),
 });
 
 /** Entities by name, parsed one by one so that a fault of one does not hide the faults of the others. */

@@ -96,6 +96,7 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
   readonly #options: MirrorChannelOptions;
   readonly #connection: MirrorConnection;
   readonly #timers: Timers;
+  readonly #transport: MirrorTransport;
   readonly #settings: Settings;
   readonly #buffers = new BatchBuffers();
   readonly #flushes = new Map<number, Waiting>();
@@ -114,6 +115,7 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
     this.#options = options;
     const { local, peer, transport = plainTransport, timers = systemTimers, log } = options;
     this.#timers = timers;
+    this.#transport = transport;
     this.#connection = new MirrorConnection(
       { peerUnit: options.unit === 'a' ? 'b' : 'a', local, peer, transport, timers, log },
       {
@@ -205,7 +207,7 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
     return statusOf(
       this.#state,
       this.#options.datapath.bulkAnnounced(),
-      this.#connection.strangers,
+      { strangers: this.#connection.strangers, security: this.#transport.security() },
       this.#timers.now(),
     );
   }

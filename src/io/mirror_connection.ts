@@ -11,7 +11,7 @@ import type { UnitName } from '../config/model.js';
 import { type Fault, MessageReader } from '../mirror/codec.js';
 import type { Message } from '../mirror/messages.js';
 import { GREETING_MS } from '../mirror/state.js';
-import { type ByteStream, type Endpoint, isFrom, type Listener, type MirrorTransport } from './mirror_transport.js';
+import type { ByteStream, Endpoint, Listener, MirrorTransport } from './mirror_transport.js';
 import type { Timers } from './timers.js';
 
 export interface ConnectionOptions {
@@ -62,7 +62,7 @@ export class MirrorConnection {
     return this.#stream;
   }
 
-  /** Connections turned away: not from the peer's address, too many, or not its hello. */
+  /** Connections turned away: not from the peer's address, not with its certificate, too many, or not its hello. */
   get strangers(): number {
     return this.#strangers;
   }
@@ -79,18 +79,21 @@ export class MirrorConnection {
 
   /** Accepts the peer from now on. An address that is not there yet is tried again. */
   listen(): void {
-    const { local, log, timers, transport } = this.#options;
+    const { local, log, peer, timers, transport } = this.#options;
     this.#cancelListen = null;
-    this.#listener = transport.listen(
-      local,
-      (stream) => this.#accept(stream),
-      (error) => {
+    this.#listener = transport.listen(local, peer.address, {
+      onStream: (stream) => this.#accept(stream),
+      onRefused: (fault) => {
+        this.#strangers += 1;
+        this.#events.turnedAway(fault);
+      },
+      onError: (error) => {
         const { address, port } = local;
         log.warn({ address, port, error: error.message }, 'cannot listen for the peer: is the mirror address up?');
         this.#listener = null;
         this.#cancelListen = timers.after(LISTEN_AGAIN_MS, () => this.listen());
       },
-    );
+    });
   }
 
   /** Ends the connection; what was written before, a goodbye perhaps, still goes out. `closed` is told at once. */
@@ -119,7 +122,7 @@ export class MirrorConnection {
 
   #accept(stream: ByteStream): void {
     stream.on('error', () => stream.destroy());
-    if (!isFrom(stream, this.#options.peer.address) || this.#candidates.size >= CANDIDATES_MAX) {
+    if (this.#candidates.size >= CANDIDATES_MAX) {
       this.#strangers += 1;
       stream.destroy();
       return;

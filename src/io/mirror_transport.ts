@@ -1,11 +1,13 @@
 /**
- * How the mirror channel gets its byte streams: one `connect`, one `listen`. This one is plain TCP; a
- * transport over node:tls has the same shape and hands out a stream once the peer's certificate is accepted.
+ * How the mirror channel gets its byte streams: one `connect`, one `listen`. This one is plain TCP; the one of
+ * mirror_security.ts hands out a stream once the peer's certificate is accepted.
  */
 
-import { createConnection, createServer, type Socket } from 'node:net';
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
 
 import type { AddressText } from '../datapath.js';
+import type { Fault } from '../mirror/codec.js';
+import type { MirrorSecurity } from '../mirror/status.js';
 
 export interface Endpoint {
   readonly address: AddressText;
@@ -40,8 +42,19 @@ export interface MirrorTransport {
    * bytes may be sent; a failure shows as the stream's `error` and `close`.
    */
   connect(from: AddressText, to: Endpoint, onReady: () => void): ByteStream;
-  /** Accepts until closed. Streams given to `onStream` are ready. After `onError` nothing is accepted. */
-  listen(at: Endpoint, onStream: (stream: ByteStream) => void, onError: (error: Error) => void): Listener;
+  /** Accepts connections of the peer's address until closed. */
+  listen(at: Endpoint, peer: AddressText, events: ListenEvents): Listener;
+  /** Of the next connection. */
+  security(): MirrorSecurity;
+}
+
+export interface ListenEvents {
+  /** Bytes may be sent. */
+  readonly onStream: (stream: ByteStream) => void;
+  /** A connection was turned away before it could say anything. */
+  readonly onRefused: (fault: Fault) => void;
+  /** Nothing is accepted any more. */
+  readonly onError: (error: Error) => void;
 }
 
 export const plainTransport: MirrorTransport = {
@@ -54,28 +67,52 @@ export const plainTransport: MirrorTransport = {
     return socket;
   },
 
-  listen(at, onStream, onError) {
-    const server = createServer((socket) => {
-      prepare(socket);
-      onStream(socket);
-    });
-    server.once('error', (error) => {
-      server.close();
-      onError(error);
-    });
-    server.listen({ host: at.address, port: at.port });
-    return { close: (done) => server.close(() => done()) };
+  listen(at, peer, events) {
+    return listenFor(peer, at, events, (socket) => events.onStream(socket));
   },
+
+  security: () => 'plaintext',
 };
 
+/** Connections at one time, whatever state they are in; more are refused. */
+const CONNECTIONS_MAX = 16;
+
+/** A TCP server of one end of a path; `begin` gets what comes from the peer's address. */
+export function listenFor(
+  peer: AddressText,
+  at: Endpoint,
+  { onRefused, onError }: ListenEvents,
+  begin: (socket: Socket) => void,
+): Listener {
+  const refused = (detail: string): void => onRefused({ name: 'unauthenticated', detail });
+  const server: Server = createServer((socket) => {
+    socket.on('error', () => socket.destroy());
+    if (isFrom(socket, peer)) {
+      prepare(socket);
+      begin(socket);
+    } else {
+      refused(`a connection from ${socket.remoteAddress ?? 'nowhere'}`);
+      socket.destroy();
+    }
+  });
+  server.maxConnections = CONNECTIONS_MAX;
+  server.on('drop', () => refused(`${CONNECTIONS_MAX} connections are open`));
+  server.once('error', (error) => {
+    server.close();
+    onError(error);
+  });
+  server.listen({ host: at.address, port: at.port });
+  return { close: (done) => server.close(() => done()) };
+}
+
 /** Small batches must not wait for more; a host that vanished is found even where nothing is sent. */
-function prepare(socket: Socket): void {
+export function prepare(socket: Socket): void {
   socket.setNoDelay(true);
   socket.setKeepAlive(true, 1_000);
 }
 
 /** Whether a stream comes from an address; IPv4 shows as `::ffff:` on a dual-stack socket. */
-export function isFrom(stream: ByteStream, address: AddressText): boolean {
+function isFrom(stream: Socket, address: AddressText): boolean {
   const remote = stream.remoteAddress ?? '';
   return (remote.startsWith('::ffff:') ? remote.slice('::ffff:'.length) : remote) === address;
 }

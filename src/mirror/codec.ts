@@ -55,6 +55,7 @@ export const FAULTS = {
   oversized: 'a message claims a payload larger than allowed',
   bad_header: 'a header field has a value that its message type does not allow',
   bad_payload: 'a payload is not what its message type says',
+  unauthenticated: 'not from the address of the peer, or not with its certificate',
   no_hello: 'the first message was not a hello, or none came in time',
   wrong_unit: 'the other end is not the peer unit',
   no_common_version: 'the units share no version of the channel protocol',

@@ -6,6 +6,9 @@ import type { FaultName } from './codec.js';
 import type { GroupRole } from './messages.js';
 import type { Counters, InSync, Millis, State } from './state.js';
 
+/** `unpaired`: nothing is mirrored until the units are paired, or the config asks for plaintext. */
+export type MirrorSecurity = 'tls' | 'plaintext' | 'unpaired';
+
 export interface MirrorStatus {
   /** `open`: the hello was exchanged. */
   readonly link: 'stopped' | 'waiting' | 'dialling' | 'greeting' | 'open';
@@ -30,13 +33,19 @@ export interface MirrorStatus {
   readonly counters: Counters;
   /** Connections of the channel closed because of what they said, by reason. */
   readonly faults: Readonly<Partial<Record<FaultName, number>>>;
-  /** Connections turned away before their hello: not the peer's address, or not its hello. */
+  /** Connections turned away before their hello: not the peer's address or certificate, or not its hello. */
   readonly strangers: number;
+  readonly security: MirrorSecurity;
 }
 
-export function statusOf(state: State, announced: number, strangers: number, now: Millis): MirrorStatus {
+export function statusOf(
+  state: State,
+  announced: number,
+  { strangers, security }: Pick<MirrorStatus, 'strangers' | 'security'>,
+  now: Millis,
+): MirrorStatus {
   const { link, generation, counters, faults } = state;
-  const common = { link: link.name, inSync: inSync(state), generation, counters, faults, strangers };
+  const common = { link: link.name, inSync: inSync(state), generation, counters, faults, strangers, security };
   if (link.name !== 'open') {
     return {
       ...common,

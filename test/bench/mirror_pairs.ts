@@ -6,11 +6,12 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { runInside } from '../support/lab/namespaces.js';
+import { pairUnits } from '../support/lab/unit.js';
 import { loadNft, raiseConntrackLimits } from './contenders.js';
 import { FarEnds } from './far_ends.js';
 import { end, type Ground } from './ground.js';
 import { macs, makePairNetwork, type PairNetwork, pairAddress, virtualAddress, virtualMac } from './network.js';
-import { TandemUnit, writeConfig } from './tandem_unit.js';
+import { stateDirectory, TandemUnit, writeConfig } from './tandem_unit.js';
 
 /** So many may be opened before the pair is made anew. */
 const connections = 6_000_000;
@@ -39,6 +40,7 @@ export async function standTandem(ground: Ground): Promise<Pair> {
     paired: true,
     idleS: 100_000,
   });
+  await pairUnits((unit) => stateDirectory(ground, unit));
   const active = TandemUnit.start(ground, network.unit, 'mirror-a', config, 'a');
   await active.isActive();
   const standby = TandemUnit.start(ground, network.standby, 'mirror-b', config, 'b');

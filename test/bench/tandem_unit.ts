@@ -35,6 +35,11 @@ export function writeConfig(ground: Ground, name: string, options: TandemOptions
   return file;
 }
 
+/** What units know each other by; one that is alone is not paired. */
+export function stateDirectory(ground: Ground, unit: UnitName): string {
+  return ground.log(`state-${unit}`);
+}
+
 function configText({ device, connections, protocol, ports, paired, idleS }: TandemOptions): string {
   const unit = (host: number) => ({
     links: {
@@ -91,7 +96,10 @@ export class TandemUnit {
     const socket = join(ground.socketDirectory, `${name}.sock`);
     const log = `${name}.log`;
     const launcher = join(repositoryRoot, 'scripts', 'tandem');
-    const child = ground.spawn(namespace, log, [launcher, 'run', config, '--unit', unit, '--socket', socket]);
+    const child = ground.spawn(namespace, log, [
+      ...[launcher, 'run', config, '--unit', unit, '--socket', socket],
+      ...['--state', stateDirectory(ground, unit)],
+    ]);
     return new TandemUnit(namespace, child, socket, ground.log(log));
   }
 

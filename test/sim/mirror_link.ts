@@ -158,7 +158,7 @@ export class MirrorLink {
         this.whenUp(this.simulator.now + this.delayMs(), () => this.#accept(near, from, onReady));
         return near;
       },
-      listen: (_at, onStream): Listener => {
+      listen: (_at, _peer, { onStream }): Listener => {
         const accepting = { onStream, defer };
         this.#accepting = accepting;
         return {
@@ -168,6 +168,7 @@ export class MirrorLink {
           },
         };
       },
+      security: () => 'plaintext',
     };
   }
 

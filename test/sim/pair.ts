@@ -294,5 +294,5 @@ const CONFIG: Config = {
   pools: [],
   virtualServers: [],
   datapath: { workers: 1, connections: 1_000, device: 'packet', wait: 'poll' },
-  mirror: { maxDelayMs: 5, queueBytesMax: QUEUE_BYTES_MAX, keepaliveMs: 200 },
+  mirror: { maxDelayMs: 5, queueBytesMax: QUEUE_BYTES_MAX, keepaliveMs: 200, plaintext: true },
 };

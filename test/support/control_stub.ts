@@ -160,6 +160,7 @@ export const pools: readonly PoolStatus[] = [
 ];
 
 export const mirror: MirrorStatus = {
+  security: 'tls',
   channel: 'up',
   peer: '10.9.0.2:3780',
   peerUnit: 'b',

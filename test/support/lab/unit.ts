@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 import type { ConnectionsPage, CountersStatus, FailoverStatus, MirrorStatus, Status } from '../../../src/api.js';
+import { makeIdentity, writeCredentials } from '../../../src/io/pair_credentials.js';
 import { monotonicMs, pause } from '../traffic/time.js';
 import type { Lab } from './lab.js';
 import { processesInside } from './namespaces.js';
@@ -47,7 +48,7 @@ export class Unit {
     this.#launch = launch;
     this.configFile = join(lab.directory, 'tandem.yaml');
     this.socket = join(lab.socketDirectory, `${name}.sock`);
-    this.state = join(lab.directory, `state-${name}`);
+    this.state = stateDirectory(lab, name);
   }
 
   start(): void {
@@ -125,10 +126,22 @@ export function writePairConfig(lab: Lab, options: PairOptions): void {
   writeFileSync(join(lab.directory, 'tandem.yaml'), pairConfig(options));
 }
 
+export function stateDirectory(lab: Lab, unit: UnitName): string {
+  return join(lab.directory, `state-${unit}`);
+}
+
+/** The certificates by which the units know each other, as `tandem pair` leaves them. */
+export async function pairUnits(directoryOf: (unit: UnitName) => string): Promise<void> {
+  const [a, b] = await Promise.all([makeIdentity('a'), makeIdentity('b')]);
+  writeCredentials(directoryOf('a'), { ...a, peerCertificate: b.certificate });
+  writeCredentials(directoryOf('b'), { ...b, peerCertificate: a.certificate });
+}
+
 /** Both units up: a active, b standby, in sync with each other, every member up. The servers must run already. */
 export async function startPair(lab: Lab, options: PairOptions, launch?: Launch): Promise<Pair> {
   writePairConfig(lab, options);
   const pair = { a: new Unit(lab, 'a', launch), b: new Unit(lab, 'b', launch) };
+  await pairUnits((unit) => pair[unit].state);
   pair.a.start();
   // Without preemption the first to be able is active: give a the time to be it.
   if (options.preempt === false) await pair.a.waitUntil('active', (status) => hasRole(status, 'active'));

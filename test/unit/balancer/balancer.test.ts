@@ -92,7 +92,12 @@ class World {
       now: () => 1_000,
       group: () => ({ role: 'active', term: 5, leaseNs: 1_300_000_000n, activatedNs: 0n }),
     };
-    const channel = statusOf(initial({ virtualServers: [], devices: [] }, peerStandby.config, []), 0, 0, 0);
+    const channel = statusOf(
+      initial({ virtualServers: [], devices: [] }, peerStandby.config, []),
+      0,
+      { strangers: 0, security: 'tls' },
+      0,
+    );
     const ports: Ports = {
       datapath: datapath as Datapath,
       sharedState: sharedState as SharedStateHandle,

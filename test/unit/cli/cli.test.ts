@@ -36,6 +36,8 @@ const summary: ReplaySummary = {
   damage: null,
 };
 
+const units = { fingerprint: 'aa11', peerFingerprint: 'bb22' };
+
 interface World {
   readonly control?: Control;
   readonly config?: string;
@@ -64,6 +66,14 @@ async function tandem(words: string, world: World = {}): Promise<Ran> {
     runDaemon: async (options) => {
       daemons.push(options);
       await world.runDaemon?.();
+    },
+    pairing: {
+      invite: async (options) => ({ code: `CODE-${options.address}-${options.port}`, paired: Promise.resolve(units) }),
+      join: async (code) => {
+        if (code !== 'CODE') throw new Error('that is not a code');
+        return units;
+      },
+      status: async (directory) => (directory === '/paired' ? units : null),
     },
     replay: async (options) => {
       replays.push(options);
@@ -187,6 +197,16 @@ describe('what is asked', () => {
       socket: '/run/tandem/tandem.sock',
       logLevel: 'info',
     });
+  });
+
+  test('two units to pair', async () => {
+    const begun = await tandem('pair init tandem.yaml --unit b');
+    expect(begun.out).toContain('tandem pair join CODE-10.9.0.2-3781\n');
+    expect(begun.out).toContain('aa11');
+    expect(await tandem('pair join CODE')).toMatchObject({ code: 0, err: '' });
+    expect(await tandem('pair join EDOC')).toMatchObject({ code: 1, err: 'tandem: that is not a code\n' });
+    expect(await tandem('pair status')).toMatchObject({ code: 1 });
+    expect((await tandem('pair status --state /paired')).out).toContain('its peer   SHA-256 bb22');
   });
 
   test('the capture to replay', async () => {

@@ -61,7 +61,12 @@ describe('a valid config', () => {
     });
     expect(config.pools[1]!.monitor).toBeNull();
     expect(config.datapath).toEqual({ workers: 1, connections: 1_000_000, device: 'auto', wait: 'poll' });
-    expect(config.mirror).toEqual({ maxDelayMs: 5, queueBytesMax: 8 * 1024 * 1024, keepaliveMs: 1000 });
+    expect(config.mirror).toEqual({
+      maxDelayMs: 5,
+      queueBytesMax: 8 * 1024 * 1024,
+      keepaliveMs: 1000,
+      plaintext: false,
+    });
     expect(config.units.a.mirror).toEqual({ address: '10.9.0.1', port: 3780 });
   });
 

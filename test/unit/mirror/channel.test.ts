@@ -16,7 +16,7 @@ import { VERSION_MAX, VERSION_MIN } from '../../../src/mirror/state.js';
 import { ModelDatapath } from '../../sim/model_datapath.js';
 
 const log = pino({ level: 'silent' });
-const limits = { maxDelayMs: 5, queueBytesMax: 4 * 1024 * 1024, keepaliveMs: 200 };
+const limits = { maxDelayMs: 5, queueBytesMax: 4 * 1024 * 1024, keepaliveMs: 200, plaintext: true };
 const running: Unit[] = [];
 vi.setConfig({ testTimeout: 20_000 });
 
