@@ -10,7 +10,7 @@
  * to mend it.
  */
 
-import type { ConfigError, MirrorMode } from './config/model.js';
+import type { ConfigError, ConfigRevision, ConfigStanding, MirrorMode } from './config/model.js';
 import type {
   AddressText,
   ConnectionRow,
@@ -33,6 +33,11 @@ export interface Control {
   /** Reads the config file again. Refused whole, changing nothing, if it is not valid or needs a restart. */
   reload(): Promise<ReloadResult>;
   /**
+   * Checks a config on both units, then puts it in force on both and in the place of their files, under a new
+   * revision. Refused whole, changing nothing, if either unit cannot have it.
+   */
+  apply(request: ApplyRequest): Promise<ApplyResult>;
+  /**
    * Hands a traffic group (null: all) to the peer. Returns when it is done. Refused while the peer is not
    * in sync or not there, unless `force`. The unit then keeps out of the way until released or the peer fails.
    */
@@ -53,6 +58,7 @@ export interface Status {
   readonly startedAt: string;
   /** When the config in force was read. */
   readonly configLoadedAt: string;
+  readonly config: ConfigSyncStatus;
   readonly trafficGroups: readonly { readonly name: string; readonly role: RoleName; readonly term: number }[];
   readonly links: readonly LinkStatus[];
   readonly workers: number;
@@ -63,6 +69,22 @@ export interface Status {
   readonly virtualServers: { readonly total: number; readonly available: number };
   readonly members: { readonly total: number; readonly up: number };
   /** What an operator should look at, one sentence each; empty when all is well. */
+  readonly warnings: readonly string[];
+}
+
+/** The config's revision here and at the peer. */
+export interface ConfigSyncStatus extends ConfigStanding {
+  /** The file was changed by hand since it was applied. */
+  readonly edited: boolean;
+  /** Null: not connected, or too old to say. */
+  readonly peer: (ConfigStanding & { readonly edited: boolean }) | null;
+  /** Both units run the same text under the same revision; null: not known. */
+  readonly same: boolean | null;
+  /** Prepared here, and whether the peer has committed it is not known. */
+  readonly inDoubt: ConfigRevision | null;
+  /** A config is being applied at this moment. */
+  readonly applying: boolean;
+  /** What an operator should look at; in the status's own warnings, too. */
   readonly warnings: readonly string[];
 }
 
@@ -256,6 +278,7 @@ export interface TrafficGroupStatus {
 export interface FailoverStatus {
   readonly unit: string;
   readonly failoverPid: number | null;
+  readonly config: ConfigSyncStatus;
   readonly trafficGroups: readonly TrafficGroupStatus[];
 }
 
@@ -279,6 +302,32 @@ export interface ReloadResult {
   /** One line each: `pool web: member 10.2.0.13:80 added`. Empty: the file says what was in force. */
   readonly changes: readonly string[];
   readonly loadedAt: string;
+}
+
+export interface ApplyRequest {
+  /** YAML, whole. */
+  readonly text: string;
+  /** The file's name in errors. */
+  readonly file: string;
+  /** On this unit alone; refused while the peer is connected. */
+  readonly local: boolean;
+  /** Only check, on both units. */
+  readonly dryRun: boolean;
+}
+
+export interface ApplyResult {
+  /** `unchanged`: both units run this text already. `valid`: of a dry run. */
+  readonly outcome: 'applied' | 'unchanged' | 'valid';
+  /** In force now; null for a dry run. */
+  readonly revision: ConfigRevision | null;
+  /** What changed on this unit, as a reload says it. */
+  readonly changes: readonly string[];
+  /**
+   * `in-doubt`: it did not say whether it has applied it. `failed`: it could not, although it had agreed. In both
+   * cases this unit runs the new revision, and offers it to the peer when they connect anew.
+   */
+  readonly peer: 'applied' | 'valid' | 'absent' | 'too-old' | 'in-doubt' | 'failed';
+  readonly reason: string | null;
 }
 
 export interface StandbyResult {
@@ -308,7 +357,7 @@ export interface ControlErrorBody {
   readonly message: string;
   /** What the operator can do about it; null when nothing helps. */
   readonly mend: string | null;
-  /** Faults of the file, when a reload was refused for them. */
+  /** Faults of the config, when a reload or an apply was refused for them. */
   readonly configErrors: readonly ConfigError[];
 }
 
@@ -335,10 +384,14 @@ export class ControlError extends Error implements ControlErrorBody {
   }
 }
 
+/** Of `ApplyRequest.text`, in UTF-8. */
+export const CONFIG_TEXT_BYTES_MAX = 1024 * 1024;
+
 /** Where the daemon listens unless told otherwise; the environment's TANDEM_SOCKET comes before it. */
-/** Where a unit keeps what outlives its daemon. */
-export const DEFAULT_STATE_DIRECTORY = '/var/lib/tandem';
 export const DEFAULT_SOCKET = '/run/tandem/tandem.sock';
+
+/** Where a unit keeps what must outlive it unless told otherwise; the environment's STATE_DIRECTORY comes before it. */
+export const DEFAULT_STATE_DIRECTORY = '/var/lib/tandem';
 
 /** No daemon answers on the socket: nothing was asked, so nothing was done. */
 export class DaemonUnreachable extends Error {

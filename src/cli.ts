@@ -7,7 +7,7 @@ import { run, type StricliProcess } from '@stricli/core';
 import { buildCli } from './cli/app.js';
 import { type CliContext, EXIT } from './cli/context.js';
 import { ApiClient } from './io/api_client.js';
-import { readConfig } from './io/config_file.js';
+import { readConfig, readConfigText } from './io/config_file.js';
 
 /** Output piped into `head` ends early; that is no failure of ours. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -21,6 +21,7 @@ const context: CliContext = {
   now: Date.now,
   connect: (socketPath) => new ApiClient(socketPath),
   readConfig,
+  readConfigText,
   // Loaded when asked for: `tandem status` needs no datapath.
   runDaemon: async (options) => (await import('./main.js')).runDaemon(options),
   pairing: {

@@ -12,15 +12,17 @@ import { readFileSync } from 'node:fs';
 import { type Logger, pino } from 'pino';
 
 import { Balancer } from './balancer/balancer.js';
+import type { LinkFault } from './balancer/ports.js';
 import { configNames } from './balancer/views.js';
 import { formatConfigError } from './config/faults.js';
 import type { Config, UnitName } from './config/model.js';
 import type { Datapath, SharedStateHandle, StartReport } from './datapath.js';
 import { startApiServer } from './io/api_server.js';
 import { capabilityAdvice, missingCapabilities } from './io/capabilities.js';
-import { readConfig } from './io/config_file.js';
+import { ConfigStore } from './io/config_store.js';
+import { ConfigSync } from './io/config_sync.js';
 import { FailoverChild } from './io/failover_child.js';
-import { checkLinks, type LinkFault, readLinks, unitDevices } from './io/links.js';
+import { checkLinks, readLinks, unitDevices } from './io/links.js';
 import { MirrorChannel } from './io/mirror_channel.js';
 import { securedTransport, UNPAIRED } from './io/mirror_security.js';
 import { MonitorRunner } from './io/monitor_runner.js';
@@ -28,6 +30,7 @@ import { native } from './io/native.js';
 import { Neighbours } from './io/neighbours.js';
 import { CredentialStore } from './io/pair_credentials.js';
 import { Rtnetlink } from './io/rtnetlink.js';
+import { systemTimers } from './io/timers.js';
 
 export interface DaemonOptions {
   readonly file: string;
@@ -45,12 +48,15 @@ export class StartError extends Error {
 
 /** How long a stopping unit waits for its peer to take over. */
 const STOP_MS = 3_000;
+/** How long the units' configs have to become equal before connections are announced all the same. */
+const BULK_HOLD_MS = 2_000;
 
 /** Resolves when the daemon has been stopped by a signal. Throws StartError. */
 export async function runDaemon(options: DaemonOptions): Promise<void> {
   const { file, unit, socket } = options;
   const log = pino({ level: options.logLevel, base: { unit } });
-  const config = readConfigOrThrow(file);
+  const store = new ConfigStore(file, options.state);
+  const { config, text } = readConfigOrThrow(store);
   const missing = missingCapabilities();
   if (missing.length > 0) throw new StartError(capabilityAdvice(missing));
   const warnings = await checkLinksOrThrow(config, unit);
@@ -84,6 +90,24 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
       }),
     config: () => configNames(balancer?.config ?? config),
     transport,
+    bulkHoldMs: BULK_HOLD_MS,
+    log,
+  });
+  const { standing, doubt, fault } = store.remember(text);
+  if (fault !== null) log.warn({}, fault);
+  const configSync = new ConfigSync({
+    unit,
+    text,
+    standing,
+    doubt,
+    channel: mirror,
+    store,
+    check: async (candidate, name) => {
+      if (balancer === null) throw new Error('the unit is still starting');
+      return balancer.checkConfig(candidate, name);
+    },
+    timers: systemTimers,
+    time: () => new Date().toISOString(),
     log,
   });
   if (transport.security() === 'unpaired') log.warn({ state: options.state }, UNPAIRED);
@@ -97,7 +121,9 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     mirror,
     monitors,
     neighbours,
-    readConfig: async () => readConfig(file),
+    configSync,
+    readConfig: async () => store.read(),
+    checkLinks: (candidate) => linkFaults(candidate, unit),
     log,
     clock: { now: () => new Date(), monotonicMs: () => performance.now(), soon: setImmediate },
   });
@@ -114,8 +140,15 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   failover.on('role', (report) => balancer.onRole(report));
   failover.on('gone', () => balancer.onFailoverGone());
   failover.on('fault', ({ code, message }) => log.warn({ code }, message));
-  mirror.on('peer', (hello) => balancer.onPeer(hello));
-  mirror.on('peer-gone', (reason, byPeer) => balancer.onPeerGone(reason, byPeer));
+  mirror.on('peer', (hello) => {
+    balancer.onPeer(hello);
+    configSync.linkOpen(mirror.version ?? 0);
+  });
+  mirror.on('peer-gone', (reason, byPeer) => {
+    configSync.linkLost();
+    balancer.onPeerGone(reason, byPeer);
+  });
+  mirror.on('config', (message) => configSync.hear(message));
   mirror.on('in-sync', () => balancer.onInSync());
   mirror.on('take-over', ({ group, term, forced }) => {
     mirror.answerTakeOver(group, term, balancer.onHandOverAsked(group, term, forced));
@@ -153,20 +186,24 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   log.info({}, 'stopped');
 }
 
-function readConfigOrThrow(file: string): Config {
-  const result = readConfig(file);
-  if (result.ok) return result.config;
+function readConfigOrThrow(store: ConfigStore): { config: Config; text: string } {
+  const { result, text } = store.read();
+  if (result.ok) return { config: result.config, text };
   throw new StartError(result.errors.map(formatConfigError).join('\n'));
 }
 
 /** Returns the warnings. */
 async function checkLinksOrThrow(config: Config, unit: UnitName): Promise<LinkFault[]> {
+  const faults = await linkFaults(config, unit);
+  const errors = faults.filter(({ severity }) => severity === 'error');
+  if (errors.length > 0) throw new StartError(errors.map(({ path, message }) => `${path}: ${message}`).join('\n'));
+  return faults;
+}
+
+async function linkFaults(config: Config, unit: UnitName): Promise<LinkFault[]> {
   const rtnetlink = new Rtnetlink();
   try {
-    const faults = checkLinks(config, unit, await readLinks(rtnetlink));
-    const errors = faults.filter(({ severity }) => severity === 'error');
-    if (errors.length > 0) throw new StartError(errors.map(({ path, message }) => `${path}: ${message}`).join('\n'));
-    return faults;
+    return checkLinks(config, unit, await readLinks(rtnetlink));
   } finally {
     rtnetlink.close();
   }

@@ -9,6 +9,8 @@
  */
 
 import type {
+  ApplyRequest,
+  ApplyResult,
   ConnectionsPage,
   ConnectionsQuery,
   Control,
@@ -24,17 +26,18 @@ import type {
   VirtualServerStatus,
 } from '../api.js';
 import { ControlError } from '../api.js';
-import { diffConfigs } from '../config/diff.js';
-import type { Config, MirrorMode, UnitName } from '../config/model.js';
+import { diffConfigs, formatRestartChange } from '../config/diff.js';
+import type { Config, ConfigRefusal, MirrorMode, UnitName } from '../config/model.js';
 import { buildPolicy, memberKey } from '../config/policy.js';
 import type { PolicyDescription } from '../datapath.js';
 import { failoverConfiguration } from '../failover/configuration.js';
 import type { RoleReport } from '../failover/messages.js';
 import type { Hello } from '../mirror/messages.js';
 import { formatEndpoint } from '../wire/ip_address.js';
+import { checkConfig } from './config_check.js';
 import { Groups } from './groups.js';
 import { channelState, mirrorView } from './mirror_view.js';
-import type { Ports } from './ports.js';
+import type { ConfigChange, Ports } from './ports.js';
 import {
   configNames,
   counterViews,
@@ -140,6 +143,7 @@ export class Balancer implements Control {
 
   async status(): Promise<Status> {
     const { datapath, failover, mirror, neighbours } = this.#ports;
+    const config = this.#ports.configSync.status();
     const servers = this.#virtualServers();
     const pools = this.#pools();
     const groups = this.#groups.status();
@@ -153,6 +157,7 @@ export class Balancer implements Control {
       configFile: this.#identity.configFile,
       startedAt: this.#startedAt.toISOString(),
       configLoadedAt: this.#configLoadedAt.toISOString(),
+      config,
       trafficGroups: groups.map(({ name, role, term }) => ({ name, role, term })),
       links,
       workers: this.#config.datapath.workers,
@@ -161,7 +166,10 @@ export class Balancer implements Control {
       failoverPid: failover.pid,
       virtualServers: { total: servers.length, available: servers.filter(({ membersUp }) => membersUp > 0).length },
       members: { total: members.length, up: members.filter(({ state }) => state === 'up').length },
-      warnings: warnings(groups, servers, links, { present: this.#peer !== null, differences }),
+      warnings: [
+        ...warnings(groups, servers, links, { present: this.#peer !== null, differences }),
+        ...config.warnings,
+      ],
     };
   }
 
@@ -192,7 +200,13 @@ export class Balancer implements Control {
   }
 
   async failover(): Promise<FailoverStatus> {
-    return { unit: this.#identity.unit, failoverPid: this.#ports.failover.pid, trafficGroups: this.#groups.status() };
+    const { configSync, failover } = this.#ports;
+    return {
+      unit: this.#identity.unit,
+      failoverPid: failover.pid,
+      config: configSync.status(),
+      trafficGroups: this.#groups.status(),
+    };
   }
 
   async counters(): Promise<CountersStatus> {
@@ -203,7 +217,12 @@ export class Balancer implements Control {
   }
 
   async reload(): Promise<ReloadResult> {
-    const result = await this.#ports.readConfig();
+    const { configSync, log, readConfig } = this.#ports;
+    if (configSync.busy) {
+      const mend = 'it changes the file itself; reload when it is done';
+      throw new ControlError('refused', 'apply_in_progress', 'a config is being applied', mend);
+    }
+    const { result, text } = await readConfig();
     if (!result.ok) {
       const count = result.errors.length;
       throw new ControlError(
@@ -219,22 +238,30 @@ export class Balancer implements Control {
       throw new ControlError(
         'refused',
         'needs_restart',
-        `cannot be changed while the unit runs: ${needRestart.join('; ')}`,
+        `cannot be changed while the unit runs: ${needRestart.map(formatRestartChange).join('; ')}`,
         'hand over with tandem standby and restart this unit, or undo these changes; nothing was changed',
       );
     }
-    this.#config = result.config;
-    this.#configLoadedAt = this.#ports.clock.now();
-    this.#mirrorOverrides.clear();
-    this.#groups.reconfigure(result.config);
-    await this.#ports.neighbours.update(result.config.pools.flatMap(({ members }) => members));
-    this.#ports.monitors.update(result.config.pools);
-    this.#setPolicy();
-    this.#ports.mirror.updateDictionary();
-    this.#ports.failover.configure(failoverConfiguration(result.config, this.#identity.unit));
-    this.#tellConditions();
-    this.#ports.log.info({ changes }, 'config reloaded');
+    await this.#putInForce(result.config);
+    configSync.reloaded(text);
+    log.info({ changes }, 'config reloaded');
     return { changes, loadedAt: this.#configLoadedAt.toISOString() };
+  }
+
+  async apply(request: ApplyRequest): Promise<ApplyResult> {
+    return this.#ports.configSync.apply(request);
+  }
+
+  /** Whether this unit could run a text, whoever asks; changes nothing. */
+  async checkConfig(text: string, file: string): Promise<ConfigChange | ConfigRefusal> {
+    const before = this.#config;
+    const checked = await checkConfig(text, file, before, this.#identity.unit, this.#ports.checkLinks);
+    if ('code' in checked) return checked;
+    return {
+      changes: checked.changes,
+      putInForce: () => this.#putInForce(checked.config),
+      takeBack: () => this.#putInForce(before),
+    };
   }
 
   async standby(trafficGroup: string | null, force: boolean): Promise<StandbyResult> {
@@ -269,6 +296,20 @@ export class Balancer implements Control {
   }
 
   // -------------------------------------------------------------------------------------------------- inside
+
+  async #putInForce(config: Config): Promise<void> {
+    const { clock, failover, mirror, monitors, neighbours } = this.#ports;
+    this.#config = config;
+    this.#configLoadedAt = clock.now();
+    this.#mirrorOverrides.clear();
+    this.#groups.reconfigure(config);
+    await neighbours.update(config.pools.flatMap(({ members }) => members));
+    monitors.update(config.pools);
+    this.#setPolicy();
+    mirror.updateDictionary();
+    failover.configure(failoverConfiguration(config, this.#identity.unit));
+    this.#tellConditions();
+  }
 
   #setPeer(peer: Hello | null): void {
     this.#peer = peer;

@@ -3,8 +3,9 @@
  * a test provides others. Only what the balancer calls is here.
  */
 
+import type { ApplyRequest, ApplyResult, ConfigSyncStatus } from '../api.js';
 import type { ConfigResult } from '../config/load.js';
-import type { PoolConfig } from '../config/model.js';
+import type { Config, PoolConfig } from '../config/model.js';
 import type { Datapath, NextHop, SharedStateHandle } from '../datapath.js';
 import type {
   FailoverConfiguration,
@@ -58,6 +59,36 @@ export interface NeighbourPort {
   links(): readonly DeviceLinkStatus[];
 }
 
+/** The config on both units. It asks the balancer to look at a text and to put it in force. */
+export interface ConfigSyncPort {
+  /** A config is being applied: the file must not be read anew meanwhile. */
+  readonly busy: boolean;
+  /** Rejects with a ControlError. */
+  apply(request: ApplyRequest): Promise<ApplyResult>;
+  /** The file was read anew and is in force. */
+  reloaded(text: string): void;
+  status(): ConfigSyncStatus;
+}
+
+/** A config that this unit can run. */
+export interface ConfigChange {
+  /** One line each, as a reload says them. */
+  readonly changes: readonly string[];
+  putInForce(): Promise<void>;
+  /** What was in force before is again. */
+  takeBack(): Promise<void>;
+}
+
+/** What of a unit's links is not as the config says. */
+export interface LinkFault {
+  /** An error keeps the unit from starting; a warning is logged and shown. */
+  readonly severity: 'error' | 'warning';
+  readonly code: string;
+  /** Where in the config: `units.a.links.client.interface`. */
+  readonly path: string;
+  readonly message: string;
+}
+
 export interface Log {
   info(details: object, message: string): void;
   warn(details: object, message: string): void;
@@ -83,7 +114,10 @@ export interface Ports {
   readonly mirror: MirrorPort;
   readonly monitors: MonitorPort;
   readonly neighbours: NeighbourPort;
-  readonly readConfig: () => Promise<ConfigResult>;
+  readonly configSync: ConfigSyncPort;
+  readonly readConfig: () => Promise<{ readonly result: ConfigResult; readonly text: string }>;
+  /** Every fault that the links of this unit have under a config. */
+  readonly checkLinks: (config: Config) => Promise<readonly LinkFault[]>;
   readonly log: Log;
   readonly clock: Clock;
 }

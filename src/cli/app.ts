@@ -5,6 +5,7 @@ import { buildApplication, buildChoiceParser, buildCommand, buildRouteMap, numbe
 import { CONNECTIONS_PAGE_MAX, type ConnectionsPage, type Control, DEFAULT_SOCKET } from '../api.js';
 import { formatConfigError } from '../config/faults.js';
 import { configJsonSchema } from '../config/schema.js';
+import { applyCommand } from './apply.js';
 import { conclude, type Outcome } from './command.js';
 import { type CliContext, LOG_LEVELS, type LogLevel } from './context.js';
 import { jsonFlag, stateDirectory, stateFlag, unitFlag } from './flags.js';
@@ -378,6 +379,7 @@ const routes = buildRouteMap({
     status: showing('The unit at a glance', (control) => control.status(), showStatus),
     show: showRoutes,
     standby,
+    apply: applyCommand(clientFlags, socketPath),
     reload,
     virtual,
     pair: pairRoutes,

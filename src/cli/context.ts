@@ -4,7 +4,13 @@ import type { CommandContext, StricliProcess } from '@stricli/core';
 
 import type { Control } from '../api.js';
 import type { ConfigResult } from '../config/load.js';
+import type { ConfigError } from '../config/model.js';
 import type { ReplayOptions, ReplaySummary } from '../replay.js';
+
+/** A file's text, or why it cannot be read. */
+export type ConfigText =
+  | { readonly ok: true; readonly text: string }
+  | { readonly ok: false; readonly errors: readonly ConfigError[] };
 
 export interface RunOptions {
   readonly file: string;
@@ -43,6 +49,7 @@ export interface CliContext extends CommandContext {
   readonly now: () => number;
   readonly connect: (socketPath: string) => Control;
   readonly readConfig: (file: string) => ConfigResult;
+  readonly readConfigText: (file: string) => ConfigText;
   readonly runDaemon: (options: RunOptions) => Promise<void>;
   readonly pairing: Pairing;
   readonly replay: (options: ReplayOptions) => Promise<ReplaySummary>;

@@ -1,6 +1,7 @@
 /** What each `show` prints for people, from what src/api.ts answers. Pure: `now` is passed in. */
 
 import type {
+  ConfigSyncStatus,
   ConnectionsPage,
   CountersStatus,
   FailoverStatus,
@@ -20,6 +21,7 @@ export function showStatus(status: Status, now: number): string {
   const head = pairs([
     ['unit', `${status.unit} (tandem ${status.version}, pid ${status.pid}, up ${ago(status.startedAt, now)})`],
     ['config', `${status.configFile}, read ${ago(status.configLoadedAt, now)} ago`],
+    ['revision', revisionText(status.config, now)],
     ...status.trafficGroups.map(({ name, role, term }): [string, string] => [
       'traffic group',
       `${name}: ${role} (term ${term})`,
@@ -45,6 +47,25 @@ export function showStatus(status: Status, now: number): string {
   );
   const warnings = status.warnings.map((warning) => `! ${warning}`);
   return [head, '', links, ...(warnings.length > 0 ? ['', ...warnings] : [])].join('\n');
+}
+
+/** `7 (3f2a91c0), applied on a 2h12m ago, changed by hand since; the peer runs the same` */
+function revisionText(
+  { revision, digest, edited, peer, same, inDoubt, applying }: ConfigSyncStatus,
+  now: number,
+): string {
+  const here =
+    revision === null
+      ? `none applied (${digest.slice(0, 8)})`
+      : `${revision.number} (${digest.slice(0, 8)}), applied on ${revision.unit} ${ago(revision.appliedAt, now)} ago`;
+  const there = peer?.revision?.number ?? 'no revision';
+  const peers = same === true ? 'runs the same' : `runs ${there}${peer?.edited === true ? ', edited' : ''}`;
+  return [
+    `${here}${edited ? ', local, edited' : ''}`,
+    ...(inDoubt === null ? [] : [`in doubt about ${inDoubt.number}`]),
+    ...(applying ? ['applying'] : []),
+    peer === null ? 'the peer has not said' : `the peer ${peers}`,
+  ].join('; ');
 }
 
 export function showVirtualServers(servers: readonly VirtualServerStatus[]): string {
@@ -241,9 +262,8 @@ function volume({ records, batches, bytes }: { records: number; batches: number;
 export function showFailover(status: FailoverStatus, now: number): string {
   const process =
     status.failoverPid === null ? 'failover process NOT RUNNING' : `failover process ${status.failoverPid}`;
-  return [`unit ${status.unit}, ${process}`, ...status.trafficGroups.map((group) => showGroup(group, now))].join(
-    '\n\n',
-  );
+  const head = `unit ${status.unit}, ${process}\nconfig revision ${revisionText(status.config, now)}`;
+  return [head, ...status.trafficGroups.map((group) => showGroup(group, now))].join('\n\n');
 }
 
 function showGroup(group: TrafficGroupStatus, now: number): string {

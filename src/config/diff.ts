@@ -6,13 +6,24 @@
 import { isDeepStrictEqual } from 'node:util';
 
 import { formatEndpoint } from '../wire/ip_address.js';
+import { formatPath, type Path } from './faults.js';
 import type { Config, MemberConfig, PoolConfig, UnitName } from './model.js';
 
 export interface ConfigDiff {
   /** One line each, `pool web: member 10.2.0.13:80 added`. */
   readonly changes: readonly string[];
   /** Those of the changes that take effect only when the daemon is started anew; a reload with any is refused. */
-  readonly needRestart: readonly string[];
+  readonly needRestart: readonly RestartChange[];
+}
+
+export interface RestartChange {
+  readonly path: Path;
+  /** `changed`, `1 -> 2` */
+  readonly change: string;
+}
+
+export function formatRestartChange({ path, change }: RestartChange): string {
+  return `${formatPath(path)}: ${change}`;
 }
 
 /** As seen by `unit`: the peer's interfaces are the peer's matter, its addresses are ours too. */
@@ -21,7 +32,7 @@ export function diffConfigs(before: Config, after: Config, unit: UnitName): Conf
   return {
     needRestart,
     changes: [
-      ...needRestart,
+      ...needRestart.map(formatRestartChange),
       ...entityChanges('traffic group', before.trafficGroups, after.trafficGroups, keysThatDiffer),
       ...entityChanges('pool', before.pools, after.pools, poolChanges),
       ...entityChanges('virtual server', before.virtualServers, after.virtualServers, keysThatDiffer),
@@ -31,23 +42,21 @@ export function diffConfigs(before: Config, after: Config, unit: UnitName): Conf
 }
 
 /** Devices, threads, memory and sockets are made once, at start. */
-function restartChanges(before: Config, after: Config, unit: UnitName): string[] {
+function restartChanges(before: Config, after: Config, unit: UnitName): RestartChange[] {
   const peer = unit === 'a' ? 'b' : 'a';
   const addressesOf = (config: Config, of: UnitName) =>
     Object.entries(config.units[of].links).map(([link, { addresses }]) => [link, addresses]);
-  const changed = (what: string, left: unknown, right: unknown) => (isDeepStrictEqual(left, right) ? [] : [what]);
+  const changed = (path: Path, left: unknown, right: unknown, change = 'changed') =>
+    isDeepStrictEqual(left, right) ? [] : [{ path, change }];
+  const names = (config: Config) => config.trafficGroups.map(({ name }) => name);
   return [
-    ...changed('links: changed', before.links, after.links),
-    ...changed(`units.${unit}.links: changed`, before.units[unit].links, after.units[unit].links),
-    ...changed(`units.${peer}.links: addresses changed`, addressesOf(before, peer), addressesOf(after, peer)),
-    ...changed(`units.${unit}.mirror: changed`, before.units[unit].mirror, after.units[unit].mirror),
-    ...changed(`units.${peer}.mirror: changed`, before.units[peer].mirror, after.units[peer].mirror),
-    ...keysThatDiffer(before.datapath, after.datapath).map((change) => `datapath: ${change}`),
-    ...changed(
-      'trafficGroups: one was added, removed or moved',
-      before.trafficGroups.map(({ name }) => name),
-      after.trafficGroups.map(({ name }) => name),
-    ),
+    ...changed(['links'], before.links, after.links),
+    ...changed(['units', unit, 'links'], before.units[unit].links, after.units[unit].links),
+    ...changed(['units', peer, 'links'], addressesOf(before, peer), addressesOf(after, peer), 'addresses changed'),
+    ...changed(['units', unit, 'mirror'], before.units[unit].mirror, after.units[unit].mirror),
+    ...changed(['units', peer, 'mirror'], before.units[peer].mirror, after.units[peer].mirror),
+    ...keyChanges(before.datapath, after.datapath).map(({ key, change }) => ({ path: ['datapath', key], change })),
+    ...changed(['trafficGroups'], names(before), names(after), 'one was added, removed or moved'),
   ];
 }
 
@@ -82,10 +91,14 @@ function poolChanges(before: PoolConfig, after: PoolConfig): string[] {
 
 /** `port: 80 -> 8080` */
 function keysThatDiffer(before: object, after: object): string[] {
+  return keyChanges(before, after).map(({ key, change }) => `${key}: ${change}`);
+}
+
+function keyChanges(before: object, after: object): { readonly key: string; readonly change: string }[] {
   const old = new Map<string, unknown>(Object.entries(before));
   return Object.entries(after)
     .filter(([key, value]) => !isDeepStrictEqual(old.get(key), value))
-    .map(([key, value]) => `${key}: ${brief(old.get(key))} -> ${brief(value)}`);
+    .map(([key, value]) => ({ key, change: `${brief(old.get(key))} -> ${brief(value)}` }));
 }
 
 /** As YAML would have it on one line, cut short. */

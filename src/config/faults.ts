@@ -27,6 +27,15 @@ export function formatPath(path: Path): string {
   return text;
 }
 
+/** What formatPath() made a text of. */
+export function parsePath(text: string): Path {
+  const segments = text.matchAll(/\[(\d+)\]|("(?:[^"\\]|\\.)*")|([^.[\]"]+)/g);
+  return [...segments].map(([, index, quoted, plain]) => {
+    if (index !== undefined) return Number(index);
+    return quoted === undefined ? (plain ?? '') : (JSON.parse(quoted) as string);
+  });
+}
+
 /** `tandem.yaml:12:5 virtualServers.www.pool: no pool 'wbe' (did you mean 'web'?)` */
 export function formatConfigError(error: ConfigError): string {
   const place = `${error.file}:${error.line}:${error.column}`;

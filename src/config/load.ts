@@ -45,6 +45,11 @@ export function loadConfig(text: string, file: string): ConfigResult {
   return { ok: true, config: build(draft, raw as object) };
 }
 
+/** Faults that were found in a config that is valid as such. */
+export function placeFaults(text: string, file: string, faults: readonly Fault[]): ConfigError[] {
+  return inOrderOfPlace(faults, parseYaml(text), file).slice(0, ERRORS_MAX);
+}
+
 function inOrderOfPlace(faults: readonly Fault[], source: YamlSource, file: string): ConfigError[] {
   return faults
     .map(({ code, message, hint = null, path, atKey = false }) => {

@@ -152,6 +152,36 @@ export interface Config {
   };
 }
 
+/** A config that was applied: its number, what it says, and where it came from. */
+export interface ConfigRevision {
+  /** One more than any that either unit had. */
+  readonly number: number;
+  /** SHA-256 of the text in UTF-8, 64 hexadecimal digits. */
+  readonly digest: string;
+  /** Where it was applied. */
+  readonly unit: UnitName;
+  /** ISO 8601, by that unit's clock; only shown. */
+  readonly appliedAt: string;
+}
+
+/** What a unit runs. A digest that is not the revision's: the file was changed by hand since. */
+export interface ConfigStanding {
+  /** Null: none was ever applied here. */
+  readonly revision: ConfigRevision | null;
+  /** Of the text in force. */
+  readonly digest: string;
+}
+
+/** Why a unit does not take a config. */
+export interface ConfigRefusal {
+  /** Stable word for programs: `config_invalid`, `needs_restart`, ... */
+  readonly code: string;
+  readonly message: string;
+  /** What the operator can do about it. */
+  readonly mend: string | null;
+  readonly errors: readonly ConfigError[];
+}
+
 /** One fault of a config. All are reported at once, in the order of their place. */
 export interface ConfigError {
   /** Stable word for programs: `unknown_pool`, `bad_address`, ... */

@@ -3,6 +3,8 @@
 import { request } from 'node:http';
 
 import {
+  type ApplyRequest,
+  type ApplyResult,
   type ConnectionsPage,
   type ConnectionsQuery,
   type Control,
@@ -66,6 +68,10 @@ export class ApiClient implements Control {
 
   reload(): Promise<ReloadResult> {
     return this.#ask('POST', '/v1/reload', {});
+  }
+
+  apply(request: ApplyRequest): Promise<ApplyResult> {
+    return this.#ask('POST', '/v1/apply', request);
   }
 
   standby(trafficGroup: string | null, force: boolean): Promise<StandbyResult> {

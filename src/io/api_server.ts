@@ -12,6 +12,7 @@ import { connect } from 'node:net';
 import { dirname } from 'node:path';
 
 import {
+  CONFIG_TEXT_BYTES_MAX,
   CONNECTIONS_PAGE_MAX,
   type Control,
   ControlError,
@@ -20,6 +21,8 @@ import {
 } from '../api.js';
 
 const REQUEST_BYTES_MAX = 16 * 1024;
+/** A config, whose text may grow when it becomes JSON. */
+const APPLY_BYTES_MAX = 2 * CONFIG_TEXT_BYTES_MAX + REQUEST_BYTES_MAX;
 const REQUEST_TIMEOUT_MS = 5_000;
 const CLIENTS_MAX = 64;
 const SOCKET_MODE = 0o660;
@@ -57,6 +60,13 @@ const ROUTES: Readonly<Record<string, Route>> = {
   'GET /v1/failover': (control) => control.failover(),
   'GET /v1/counters': (control) => control.counters(),
   'POST /v1/reload': (control) => control.reload(),
+  'POST /v1/apply': (control, { body }) =>
+    control.apply({
+      text: text(body, 'text'),
+      file: textOrNull(body, 'file') ?? 'config',
+      local: body['local'] === true,
+      dryRun: body['dryRun'] === true,
+    }),
   'POST /v1/standby': (control, { body }) => control.standby(textOrNull(body, 'trafficGroup'), body['force'] === true),
   'POST /v1/standby/release': (control, { body }) => control.releaseStandby(textOrNull(body, 'trafficGroup')),
   'POST /v1/mirror-mode': (control, { body }) =>
@@ -142,7 +152,10 @@ async function answer(
     const route = Object.hasOwn(ROUTES, name) ? ROUTES[name] : undefined;
     if (route === undefined)
       throw new ControlError('not_found', 'unknown_route', `no such request: ${name.slice(0, 200)}`);
-    const body = request.method === 'POST' ? await readJson(request) : {};
+    const body =
+      request.method === 'POST'
+        ? await readJson(request, path === '/v1/apply' ? APPLY_BYTES_MAX : REQUEST_BYTES_MAX)
+        : {};
     send(response, 200, await route(control, { query: new URLSearchParams(query), body }));
   } catch (error) {
     if (!(error instanceof ControlError)) onInternalError(name, error);
@@ -166,13 +179,13 @@ function errorBody({ kind, code, message, mend, configErrors }: ControlError): C
   return { kind, code, message, mend, configErrors };
 }
 
-async function readJson(request: IncomingMessage): Promise<Readonly<Record<string, unknown>>> {
+async function readJson(request: IncomingMessage, bytesMax: number): Promise<Readonly<Record<string, unknown>>> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > REQUEST_BYTES_MAX) {
-      throw new ControlError('bad_request', 'too_large', `a request has at most ${REQUEST_BYTES_MAX} bytes`);
+    if (bytes > bytesMax) {
+      throw new ControlError('bad_request', 'too_large', `a request has at most ${bytesMax} bytes`);
     }
     chunks.push(chunk);
   }

@@ -3,12 +3,23 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 
 import { type ConfigResult, loadConfig } from '../config/load.js';
+import type { ConfigError } from '../config/model.js';
 import { CONFIG_BYTES_MAX } from '../config/yaml_source.js';
 
+/** A file's text, or the one error that kept it from being read. */
+export type ConfigText =
+  | { readonly ok: true; readonly text: string }
+  | { readonly ok: false; readonly errors: readonly ConfigError[] };
+
 export function readConfig(file: string): ConfigResult {
-  const unreadable = (code: string, message: string, hint: string | null = null): ConfigResult => ({
+  const read = readConfigText(file);
+  return read.ok ? loadConfig(read.text, file) : read;
+}
+
+export function readConfigText(file: string): ConfigText {
+  const unreadable = (code: string, message: string): ConfigText => ({
     ok: false,
-    errors: [{ code, message, hint, file, path: '', line: 1, column: 1 }],
+    errors: [{ code, message, hint: null, file, path: '', line: 1, column: 1 }],
   });
   let descriptor: number;
   try {
@@ -19,7 +30,7 @@ export function readConfig(file: string): ConfigResult {
   try {
     const bytes = readBounded(descriptor);
     if (bytes === null) return unreadable('too_large', `the file is larger than ${CONFIG_BYTES_MAX} bytes`);
-    return loadConfig(new TextDecoder('utf-8', { fatal: true }).decode(bytes), file);
+    return { ok: true, text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) };
   } catch (error) {
     if (error instanceof TypeError) return unreadable('not_utf8', 'the file is not UTF-8 text');
     return unreadable('unreadable', `cannot be read: ${(error as Error).message}`);

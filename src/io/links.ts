@@ -7,6 +7,7 @@
 
 import { readFileSync } from 'node:fs';
 
+import type { LinkFault } from '../balancer/ports.js';
 import type { Config, UnitName } from '../config/model.js';
 import { ipAddress } from '../wire/ip_address.js';
 import {
@@ -26,15 +27,6 @@ export interface UnitDevice {
   /** The config's link name. */
   readonly name: string;
   readonly interface: string;
-}
-
-export interface LinkFault {
-  /** An error keeps the unit from starting; a warning is logged and shown. */
-  readonly severity: 'error' | 'warning';
-  readonly code: string;
-  /** Where in the config: `units.a.links.client.interface`. */
-  readonly path: string;
-  readonly message: string;
 }
 
 export interface KernelLinks {

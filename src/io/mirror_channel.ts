@@ -22,7 +22,7 @@ import {
   RECORD_BYTES_MAX,
   writeBatchHeader,
 } from '../mirror/codec.js';
-import type { GroupRole, Hello, Message } from '../mirror/messages.js';
+import type { ConfigMessage, GroupRole, Hello, Message } from '../mirror/messages.js';
 import { deadline, initial, step } from '../mirror/session.js';
 import type { Action, Input, InSync, Settings, State } from '../mirror/state.js';
 import { type MirrorStatus, statusOf } from '../mirror/status.js';
@@ -62,6 +62,8 @@ export interface MirrorChannelOptions {
   /** Names in our config, for the peer to compare. */
   readonly config: () => Hello['config'];
   readonly log: Logger;
+  /** So long the first bulk of a connection waits for releaseBulk(); not given: it does not wait. */
+  readonly bulkHoldMs?: number;
   readonly transport?: MirrorTransport;
   readonly timers?: Timers;
 }
@@ -79,6 +81,7 @@ export interface MirrorChannelEvents {
   /** `byPeer`: its kernel ended the connection, so its daemon has died or is stopping. */
   'peer-gone': [reason: string, byPeer: boolean];
   'in-sync': [inSync: InSync];
+  config: [message: ConfigMessage];
   /** The peer asks us to take over; answer with answerTakeOver(). */
   'take-over': [request: TakeOverRequest];
 }
@@ -140,6 +143,7 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
       ...options.limits,
       batchBytes: BATCH_BYTES_MAX,
       bulkBytes: BULK_BYTES,
+      bulkHoldMs: options.bulkHoldMs ?? 0,
     };
     this.#state = initial({ virtualServers: [], devices: [] }, { links: [], virtualServers: [] }, []);
   }
@@ -197,6 +201,21 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
   /** To be called after mirroring of a virtual server was switched: announces every connection once more. */
   resync(): void {
     this.#run({ type: 'resync' });
+  }
+
+  /** What the peer is told about configs (src/config_sync/). */
+  sendConfig(message: ConfigMessage): void {
+    this.#run({ type: 'config', message });
+  }
+
+  /** The units' configs are as equal as they will be: connections may be announced. */
+  releaseBulk(): void {
+    this.#run({ type: 'release-bulk' });
+  }
+
+  /** Of the channel's protocol, agreed on with the peer; null without one. */
+  get version(): number | null {
+    return this.#state.link.name === 'open' ? this.#state.link.version : null;
   }
 
   get inSync(): InSync {
@@ -278,6 +297,9 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
       case 'in-sync':
         log.info(action.inSync, 'mirror in sync');
         this.emit('in-sync', action.inSync);
+        break;
+      case 'config-heard':
+        this.emit('config', action.message);
         break;
       case 'hand-over-asked':
         this.emit('take-over', { group: action.group, term: action.term, forced: action.forced });

@@ -95,6 +95,12 @@ const LAYOUTS: Readonly<Record<MessageType, Layout>> = {
   'hand-over': { code: 11, payload: 'json', generation: false, sequence: false, count: false },
   'take-over': { code: 12, payload: 'json', generation: false, sequence: false, count: false },
   goodbye: { code: 13, payload: 'json', generation: false, sequence: false, count: false },
+  'config-offer': { code: 20, payload: 'json', generation: false, sequence: false, count: false },
+  'config-prepare': { code: 21, payload: 'json', generation: false, sequence: false, count: false },
+  'config-prepared': { code: 22, payload: 'json', generation: false, sequence: false, count: false },
+  'config-commit': { code: 23, payload: 'json', generation: false, sequence: false, count: false },
+  'config-committed': { code: 24, payload: 'json', generation: false, sequence: false, count: false },
+  'config-abort': { code: 25, payload: 'json', generation: false, sequence: false, count: false },
 };
 
 const TYPE_OF_CODE = new Map(Object.entries(LAYOUTS).map(([type, layout]) => [layout.code, type as MessageType]));
@@ -161,7 +167,13 @@ function payloadOf(message: Message): Uint8Array {
       return encodeJson({ groups: message.groups });
     case 'hand-over':
     case 'take-over':
-    case 'goodbye': {
+    case 'goodbye':
+    case 'config-offer':
+    case 'config-prepare':
+    case 'config-prepared':
+    case 'config-commit':
+    case 'config-committed':
+    case 'config-abort': {
       const { type: _, ...body } = message;
       return encodeJson(body);
     }
@@ -350,6 +362,12 @@ const JSON_READERS: Readonly<Record<keyof typeof bodies, (body: unknown) => Mess
   'hand-over': (body) => ({ type: 'hand-over', ...bodies['hand-over'].parse(body) }),
   'take-over': (body) => ({ type: 'take-over', ...bodies['take-over'].parse(body) }),
   goodbye: (body) => ({ type: 'goodbye', ...bodies.goodbye.parse(body) }),
+  'config-offer': (body) => ({ type: 'config-offer', ...bodies['config-offer'].parse(body) }),
+  'config-prepare': (body) => ({ type: 'config-prepare', ...bodies['config-prepare'].parse(body) }),
+  'config-prepared': (body) => ({ type: 'config-prepared', ...bodies['config-prepared'].parse(body) }),
+  'config-commit': (body) => ({ type: 'config-commit', ...bodies['config-commit'].parse(body) }),
+  'config-committed': (body) => ({ type: 'config-committed', ...bodies['config-committed'].parse(body) }),
+  'config-abort': (body) => ({ type: 'config-abort', ...bodies['config-abort'].parse(body) }),
 };
 
 function readCounts(payload: Uint8Array): RecordCounts | null {

@@ -6,7 +6,7 @@
  */
 
 import { z } from 'zod';
-import type { UnitName } from '../config/model.js';
+import type { ConfigRefusal, ConfigRevision, ConfigStanding, UnitName } from '../config/model.js';
 import type { MirrorDictionary, RoleName } from '../datapath.js';
 
 /** What a unit is for one traffic group. */
@@ -70,7 +70,31 @@ export type Message =
   /** The answer: `refusal` says why not, null when the peer takes over. */
   | { readonly type: 'take-over'; readonly group: string; readonly term: number; readonly refusal: string | null }
   /** The last message before a connection is closed on purpose. */
-  | { readonly type: 'goodbye'; readonly reason: string };
+  | { readonly type: 'goodbye'; readonly reason: string }
+  | ConfigMessage;
+
+/** What the units say about their config (src/config_sync/), from version 3 on. `id` is the leader's name for it. */
+export type ConfigMessage =
+  /** What the sender runs: said when the channel opens, before connections are announced, and at each change. */
+  | { readonly type: 'config-offer'; readonly standing: ConfigStanding }
+  | {
+      readonly type: 'config-prepare';
+      readonly id: number;
+      readonly revision: ConfigRevision;
+      readonly text: string;
+      /** For the places of errors. */
+      readonly file: string;
+      /** Nobody asked for it: the sender has the higher revision. */
+      readonly automatic: boolean;
+      /** Nothing is to be written down, and nothing follows. */
+      readonly dryRun: boolean;
+    }
+  /** The text is checked and written down, or `refusal`. */
+  | { readonly type: 'config-prepared'; readonly id: number; readonly refusal: ConfigRefusal | null }
+  | { readonly type: 'config-commit'; readonly id: number }
+  /** It is in force at the sender, or `refusal`. */
+  | { readonly type: 'config-committed'; readonly id: number; readonly refusal: ConfigRefusal | null }
+  | { readonly type: 'config-abort'; readonly id: number; readonly reason: string };
 
 export type MessageType = Message['type'];
 
@@ -85,6 +109,40 @@ const id = whole.max(0xffff);
 const groups = z
   .array(z.object({ name, role: z.enum(['standby', 'active', 'handing-over']), term: whole.max(0xffff_ffff) }))
   .max(GROUPS_MAX);
+
+/** Errors of a config that one refusal tells, and characters of each text in it: with escapes they fit in a message. */
+export const REFUSAL_ERRORS_MAX = 64;
+export const REFUSAL_TEXT_MAX = 512;
+
+const shortText = z.string().max(REFUSAL_TEXT_MAX);
+const digest = z.string().regex(/^[0-9a-f]{64}$/);
+const transaction = whole;
+export const revisionSchema = z.object({
+  number: whole.min(1),
+  digest,
+  unit: z.enum(['a', 'b']),
+  appliedAt: z.string().max(64),
+});
+const refusal = z
+  .object({
+    code: z.string().min(1).max(64),
+    message: shortText,
+    mend: shortText.nullable(),
+    errors: z
+      .array(
+        z.object({
+          code: z.string().max(64),
+          message: shortText,
+          hint: shortText.nullable(),
+          file: shortText,
+          path: shortText,
+          line: whole,
+          column: whole,
+        }),
+      )
+      .max(REFUSAL_ERRORS_MAX),
+  })
+  .nullable();
 
 /** Bodies that cross as JSON. Parsing throws a ZodError that names the field. */
 export const bodies = {
@@ -107,4 +165,17 @@ export const bodies = {
   'hand-over': z.object({ group: name, term: whole.max(0xffff_ffff), forced: z.boolean() }),
   'take-over': z.object({ group: name, term: whole.max(0xffff_ffff), refusal: z.string().max(256).nullable() }),
   goodbye: z.object({ reason: z.string().max(256) }),
+  'config-offer': z.object({ standing: z.object({ revision: revisionSchema.nullable(), digest }) }),
+  'config-prepare': z.object({
+    id: transaction,
+    revision: revisionSchema,
+    text: z.string(),
+    file: shortText,
+    automatic: z.boolean(),
+    dryRun: z.boolean(),
+  }),
+  'config-prepared': z.object({ id: transaction, refusal }),
+  'config-commit': z.object({ id: transaction }),
+  'config-committed': z.object({ id: transaction, refusal }),
+  'config-abort': z.object({ id: transaction, reason: shortText }),
 } as const;

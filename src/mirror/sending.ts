@@ -35,6 +35,8 @@ export function takeDeadline(settings: Settings, send: Sending): Millis | null {
 
 /** Begins a bulk anew: what the datapath announces from here on carries the next generation. */
 export function beginBulk(state: State, link: OpenLink, now: Millis): Step {
+  // The one that begins when it is released covers everything.
+  if (link.send.heldUntil !== null) return { state: { ...state, link }, actions: [] };
   const generation = (state.generation % 0xffff_ffff) + 1;
   const send: Sending = { ...link.send, bulk: 'running', bulkGroups: state.groups, takeAt: now };
   return {
@@ -155,7 +157,8 @@ function settleFlushes(state: State, link: OpenLink, actions: Action[]): Step {
 }
 
 function mayTake(settings: Settings, send: Sending): boolean {
-  if (send.taking || send.blocked || send.unacked.length >= UNACKED_BATCHES_MAX) return false;
+  if (send.heldUntil !== null || send.taking || send.blocked || send.unacked.length >= UNACKED_BATCHES_MAX)
+    return false;
   // Waiting for half the queue, or one batch of room, keeps batches from shrinking to crumbs at the bound.
   const worthwhile = Math.min(settings.batchBytes, settings.queueBytesMax / 2);
   return settings.queueBytesMax - send.unackedBytes >= worthwhile;

@@ -39,6 +39,7 @@ import {
   act,
   BACKOFF_MAX_MS,
   BACKOFF_MIN_MS,
+  CONFIG_VERSION,
   COUNTERS,
   type Counters,
   GREETING_MS,
@@ -86,7 +87,13 @@ export function deadline(settings: Settings, state: State): Millis | null {
     case 'greeting':
       return link.giveUpAt;
     case 'open': {
-      const due = [link.keepaliveAt, link.deadAt, takeDeadline(settings, link.send), link.receive.dropAt];
+      const due = [
+        link.keepaliveAt,
+        link.deadAt,
+        takeDeadline(settings, link.send),
+        link.send.heldUntil,
+        link.receive.dropAt,
+      ];
       const times = [...due, ...link.handOvers.map((handOver) => handOver.giveUpAt)];
       return Math.min(...times.map((time) => time ?? Number.POSITIVE_INFINITY));
     }
@@ -161,6 +168,10 @@ function whileOpen(settings: Settings, state: State, link: OpenLink, input: Inpu
       return onDropped(state, link, input, now);
     case 'resync':
       return beginBulk(state, link, now);
+    case 'release-bulk':
+      return releaseBulk(state, link, now);
+    case 'config':
+      return link.version < CONFIG_VERSION ? stay(state) : act(state, { type: 'send', message: input.message });
     case 'take-over':
       return act(state, { type: 'send', message: input });
     default:
@@ -201,6 +212,7 @@ function open(settings: Settings, state: State, hello: Hello, now: Millis): Step
     const detail = `it speaks ${hello.versionMin} to ${hello.versionMax}, this unit ${VERSION_MIN} to ${VERSION_MAX}`;
     return refuse(state, { name: 'no_common_version', detail });
   }
+  const holds = settings.bulkHoldMs > 0 && version >= CONFIG_VERSION;
   const link: OpenLink = {
     name: 'open',
     peer: hello,
@@ -208,7 +220,7 @@ function open(settings: Settings, state: State, hello: Hello, now: Millis): Step
     dictionary: null,
     keepaliveAt: now + settings.keepaliveMs,
     deadAt: now + silenceMs(settings),
-    send: nothingSent(now),
+    send: { ...nothingSent(now), heldUntil: holds ? now + settings.bulkHoldMs : null },
     receive: nothingReceived(),
     flushes: [],
     handOvers: [],
@@ -226,6 +238,11 @@ function open(settings: Settings, state: State, hello: Hello, now: Millis): Step
       ...bulk.actions,
     ],
   };
+}
+
+function releaseBulk(state: State, link: OpenLink, now: Millis): Step {
+  if (link.send.heldUntil === null) return stay(state);
+  return beginBulk(state, { ...link, send: { ...link.send, heldUntil: null } }, now);
 }
 
 function closed(settings: Settings, state: State, reason: string, chance: number, now: Millis): Step {
@@ -318,10 +335,13 @@ function onOpenTimeout(settings: Settings, state: State, link: OpenLink, now: Mi
   }
   open = { ...open, handOvers: open.handOvers.filter(({ giveUpAt }) => now < giveUpAt) };
 
-  const dropped = dropIfDue(state, open, now);
+  const isDue = now >= (open.send.heldUntil ?? Number.POSITIVE_INFINITY);
+  const released = isDue ? releaseBulk(state, open, now) : stay({ ...state, link: open });
+  if (released.state.link.name !== 'open') return released;
+  const dropped = dropIfDue(released.state, released.state.link, now);
   if (dropped.state.link.name !== 'open') return dropped;
   const taken = takeIfDue(settings, dropped.state, dropped.state.link, now);
-  return { state: taken.state, actions: [...actions, ...dropped.actions, ...taken.actions] };
+  return { state: taken.state, actions: [...actions, ...released.actions, ...dropped.actions, ...taken.actions] };
 }
 
 // ---- what the peer says
@@ -380,6 +400,14 @@ function onOpenMessage(settings: Settings, state: State, link: OpenLink, message
     }
     case 'goodbye':
       return act(state, { type: 'close', reason: `goodbye: ${message.reason}` });
+    case 'config-offer':
+    case 'config-prepare':
+    case 'config-prepared':
+    case 'config-commit':
+    case 'config-committed':
+    case 'config-abort':
+      if (link.version >= CONFIG_VERSION) return act(state, { type: 'config-heard', message });
+      return { name: 'out_of_order', detail: `${message.type} under version ${link.version}` };
   }
 }
 
@@ -388,6 +416,7 @@ function onOpenMessage(settings: Settings, state: State, link: OpenLink, message
 function nothingSent(now: Millis): Sending {
   return {
     bulk: 'running',
+    heldUntil: null,
     bulkGroups: [],
     sequence: 0,
     acked: 0,

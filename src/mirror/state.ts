@@ -9,7 +9,7 @@
 import type { UnitName } from '../config/model.js';
 import type { AppliedCounts, MirrorDictionary } from '../datapath.js';
 import type { Fault, FaultName } from './codec.js';
-import type { GroupRole, Hello, Message, RecordCounts } from './messages.js';
+import type { ConfigMessage, GroupRole, Hello, Message, RecordCounts } from './messages.js';
 
 /** Milliseconds on a monotonic clock, fractional. */
 export type Millis = number;
@@ -29,11 +29,18 @@ export interface Settings {
   readonly batchBytes: number;
   /** Room given to one take while a bulk runs, each paceMs: forwarding and live changes go first. */
   readonly bulkBytes: number;
+  /**
+   * So long a peer's first bulk waits for `release-bulk`: until the units' configs are equal, records would name
+   * what the peer does not have. 0: it does not wait.
+   */
+  readonly bulkHoldMs: Millis;
 }
 
 /** Versions of the protocol beyond the framing. */
 export const VERSION_MIN = 2;
-export const VERSION_MAX = 2;
+export const VERSION_MAX = 3;
+/** The first that knows `config-*` messages. */
+export const CONFIG_VERSION = 3;
 
 /** Takes under load are at least this far apart, so that changes of a burst coalesce. */
 export const PACE_MS: Millis = 1;
@@ -95,6 +102,8 @@ export interface OpenLink {
 /** Our changes on their way to the peer. */
 export interface Sending {
   readonly bulk: 'running' | 'ended' | 'acked';
+  /** Nothing is announced or taken before this; null: not held. */
+  readonly heldUntil: Millis | null;
   /** Roles when the bulk began: if they differ at its end it proves nothing and begins anew. */
   readonly bulkGroups: readonly GroupRole[];
   /** Of the last batch sent. */
@@ -211,6 +220,10 @@ export type Input =
   | { readonly type: 'groups'; readonly groups: readonly GroupRole[] }
   /** A new config was loaded here, or one given before the start. */
   | { readonly type: 'dictionary'; readonly dictionary: MirrorDictionary; readonly config: Hello['config'] }
+  /** The bulk that an open link began with need not wait (any longer). */
+  | { readonly type: 'release-bulk' }
+  /** To be said to the peer; nothing is said to one that is not there or too old to understand. */
+  | { readonly type: 'config'; readonly message: ConfigMessage }
   /** Announce everything once more (mirroring of a virtual server was switched). */
   | { readonly type: 'resync' }
   | { readonly type: 'flush'; readonly token: number }
@@ -233,6 +246,7 @@ export type Action =
   /** End the connection; `closed` follows from whoever carries this out. */
   | { readonly type: 'close'; readonly reason: string }
   // ---- news for the owner
+  | { readonly type: 'config-heard'; readonly message: ConfigMessage }
   | { readonly type: 'peer'; readonly peer: Hello }
   | { readonly type: 'peer-gone'; readonly reason: string }
   | { readonly type: 'in-sync'; readonly inSync: InSync }

@@ -6,8 +6,6 @@
  * GUE); a kernel that lacks them is a counted skip, and there a small program does it for every kernel: raw and UDP
  * sockets in, TUN out. In either case the TCP that answers is the kernel's.
  */
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 
 import { expect } from 'vitest';
 import { parse, stringify } from 'yaml';
@@ -16,7 +14,7 @@ import type { Lab } from '../support/lab/lab.js';
 import { labTest } from '../support/lab/lab_test.js';
 import { pairConfig } from '../support/lab/pair_config.js';
 import { serverAddress, virtualAddress } from '../support/lab/topology.js';
-import { hasRole, Unit } from '../support/lab/unit.js';
+import { hasRole, Unit, writeConfig } from '../support/lab/unit.js';
 import { pause } from '../support/traffic/time.js';
 
 type Family = 'ipv4' | 'ipv6';
@@ -197,7 +195,7 @@ async function startUnit(lab: Lab, modes: readonly Mode[], device: 'auto' | 'pac
       ]),
     ),
   });
-  writeFileSync(join(lab.directory, 'tandem.yaml'), text);
+  writeConfig(lab, text);
   const unit = new Unit(lab, 'a');
   unit.start();
   await unit.waitUntil(

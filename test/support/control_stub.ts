@@ -1,6 +1,8 @@
 /** A `Control` with made-up answers, for tests of what stands around it. */
 
 import type {
+  ApplyResult,
+  ConfigSyncStatus,
   ConnectionsQuery,
   Control,
   CountersStatus,
@@ -15,6 +17,27 @@ import type { ConnectionRow } from '../../src/datapath.js';
 /** The time at which the answers are looked at. */
 export const NOW = Date.parse('2024-03-01T12:00:00Z');
 
+const revision = { number: 7, digest: '3f2a91c0'.repeat(8), unit: 'a', appliedAt: '2024-03-01T10:00:00Z' } as const;
+
+export const config: ConfigSyncStatus = {
+  revision,
+  digest: revision.digest,
+  edited: false,
+  peer: { revision, digest: revision.digest, edited: false },
+  same: true,
+  inDoubt: null,
+  applying: false,
+  warnings: [],
+};
+
+export const applied: ApplyResult = {
+  outcome: 'applied',
+  revision,
+  changes: ['virtual server www added'],
+  peer: 'applied',
+  reason: null,
+};
+
 export const status: Status = {
   version: '0.1.0',
   unit: 'a',
@@ -22,6 +45,7 @@ export const status: Status = {
   configFile: '/etc/tandem.yaml',
   startedAt: '2024-03-01T09:48:00Z',
   configLoadedAt: '2024-03-01T11:59:15Z',
+  config,
   trafficGroups: [{ name: 'main', role: 'active', term: 3 }],
   links: [
     { name: 'client', interface: 'eth0', mac: '02:00:00:00:00:01', carrier: true },
@@ -201,6 +225,7 @@ export const mirror: MirrorStatus = {
 export const failover: FailoverStatus = {
   unit: 'a',
   failoverPid: 4712,
+  config,
   trafficGroups: [
     {
       name: 'main',
@@ -273,6 +298,7 @@ export function stubControl(connections = 2500): Control & { readonly asked: str
     failover: answer('failover', failover),
     counters: answer('counters', counters),
     reload: answer('reload', { changes: ['pool web: member 10.2.0.13:80 added'], loadedAt: '2024-03-01T12:00:00Z' }),
+    apply: answer('apply', applied),
     standby: answer('standby', { trafficGroups: [group] }),
     releaseStandby: answer('releaseStandby', { trafficGroups: [{ ...group, outcome: 'released' }] }),
     setMirror: answer('setMirror', { virtualServer: 'www', was: 'off', now: 'async' }),

@@ -46,7 +46,7 @@ export class Unit {
   ) {
     this.#lab = lab;
     this.#launch = launch;
-    this.configFile = join(lab.directory, 'tandem.yaml');
+    this.configFile = configFile(lab, name);
     this.socket = join(lab.socketDirectory, `${name}.sock`);
     this.state = stateDirectory(lab, name);
   }
@@ -123,7 +123,16 @@ export interface Pair {
 }
 
 export function writePairConfig(lab: Lab, options: PairOptions): void {
-  writeFileSync(join(lab.directory, 'tandem.yaml'), pairConfig(options));
+  writeConfig(lab, pairConfig(options));
+}
+
+/** Each unit has a copy of its own, as on two hosts. */
+export function writeConfig(lab: Lab, text: string): void {
+  for (const name of ['a', 'b'] as const) writeFileSync(configFile(lab, name), text);
+}
+
+function configFile(lab: Lab, name: UnitName): string {
+  return join(lab.directory, `${name}.yaml`);
 }
 
 export function stateDirectory(lab: Lab, unit: UnitName): string {

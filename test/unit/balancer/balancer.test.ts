@@ -7,7 +7,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 
 import { ControlError } from '../../../src/api.js';
 import { Balancer } from '../../../src/balancer/balancer.js';
-import type { FailoverPort, Ports } from '../../../src/balancer/ports.js';
+import type { FailoverPort, LinkFault, Ports } from '../../../src/balancer/ports.js';
 import type { MemberHealth } from '../../../src/balancer/views.js';
 import { type ConfigResult, loadConfig } from '../../../src/config/load.js';
 import type { Config } from '../../../src/config/model.js';
@@ -16,6 +16,7 @@ import type { RoleReport } from '../../../src/failover/messages.js';
 import type { GroupRole, Hello } from '../../../src/mirror/messages.js';
 import { initial } from '../../../src/mirror/session.js';
 import { statusOf } from '../../../src/mirror/status.js';
+import { applied, config } from '../../support/control_stub.js';
 
 const text = `
 links: [client, server]
@@ -73,6 +74,7 @@ class World {
   refusal: string | null = null;
   peerSeen = true;
   file: ConfigResult = loadConfig(text, 'tandem.yaml');
+  linkFaults: (config: Config) => readonly LinkFault[] = () => [];
   readonly balancer: Balancer;
 
   constructor() {
@@ -137,7 +139,14 @@ class World {
         ],
         links: () => [{ name: 'client', interface: 'eth1', mac: null, carrier: false }],
       },
-      readConfig: async () => this.file,
+      configSync: {
+        busy: false,
+        apply: async () => applied,
+        reloaded: (digested) => void call(`reloaded ${digested}`),
+        status: () => config,
+      },
+      readConfig: async () => ({ result: this.file, text: 'text' }),
+      checkLinks: async (candidate) => this.linkFaults(candidate),
       log: { info: () => {}, warn: () => {}, error: () => {} },
       clock: { now: () => new Date(0), monotonicMs: () => 0, soon: (work) => void this.soon.push(work) },
     };
@@ -288,7 +297,7 @@ describe('the operator', () => {
     world.file = loadConfig(text.replace('port: 80 }, {', 'port: 80, state: draining }, {'), 'tandem.yaml');
     const { changes } = await world.balancer.reload();
     expect(changes).toEqual(['pool web: member 10.2.0.11:80: state: enabled -> draining']);
-    expect(world.calls).toEqual(['neighbours', 'monitors', 'updateDictionary', 'configure main']);
+    expect(world.calls).toEqual(['neighbours', 'monitors', 'updateDictionary', 'configure main', 'reloaded text']);
     expect(world.policies.at(-1)!.pools[0]!.members[0]!.weight).toBe(0);
   });
 

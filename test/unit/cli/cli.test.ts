@@ -9,13 +9,19 @@ import { fileURLToPath } from 'node:url';
 import { run } from '@stricli/core';
 import { describe, expect, test } from 'vitest';
 
-import { type Control, ControlError, DaemonUnreachable } from '../../../src/api.js';
+import {
+  type ApplyResult,
+  CONFIG_TEXT_BYTES_MAX,
+  type Control,
+  ControlError,
+  DaemonUnreachable,
+} from '../../../src/api.js';
 import { buildCli } from '../../../src/cli/app.js';
-import type { CliContext, RunOptions } from '../../../src/cli/context.js';
+import type { CliContext, ConfigText, RunOptions } from '../../../src/cli/context.js';
 import { loadConfig } from '../../../src/config/load.js';
 import type { ReplayOptions, ReplaySummary } from '../../../src/replay.js';
 import { changed, validConfig } from '../../support/config_text.js';
-import { mirror, NOW, status, stubControl } from '../../support/control_stub.js';
+import { applied, mirror, NOW, status, stubControl } from '../../support/control_stub.js';
 
 interface Ran {
   readonly out: string;
@@ -63,6 +69,7 @@ async function tandem(words: string, world: World = {}): Promise<Ran> {
       return world.control ?? stubControl();
     },
     readConfig: (file) => loadConfig(world.config ?? validConfig, file),
+    readConfigText: (file) => readTextOf(file, world.config ?? validConfig),
     runDaemon: async (options) => {
       daemons.push(options);
       await world.runDaemon?.();
@@ -89,6 +96,13 @@ const failing = (error: Error): Control => {
   return { ...stubControl(), status: fail, reload: fail, standby: fail, setMirror: fail };
 };
 
+/** Only FILE is there. */
+function readTextOf(file: string, text: string): ConfigText {
+  if (file === 'FILE') return { ok: true, text };
+  const error = { code: 'unreadable', message: 'cannot be opened', hint: null, file, path: '', line: 1, column: 1 };
+  return { ok: false, errors: [error] };
+}
+
 /** What people see, kept beside this file: read it when it changes. */
 function expected(name: string): string {
   return readFileSync(fileURLToPath(new URL(`expected/${name}.txt`, import.meta.url)), 'utf8');
@@ -105,6 +119,7 @@ describe('for people', () => {
     ['show counters', 'show_counters'],
     ['show counters --all', 'show_counters_all'],
     ['reload', 'reload'],
+    ['apply FILE', 'apply'],
     ['standby', 'standby'],
     ['virtual www mirror conn enable', 'virtual_mirror'],
     ['replay --config f.yaml in.pcap out.pcap', 'replay'],
@@ -115,7 +130,7 @@ describe('for people', () => {
   });
 
   test('tables of everyday size fit into 80 columns', () => {
-    for (const name of ['status', 'show_pool', 'show_mirror', 'standby', 'reload']) {
+    for (const name of ['status', 'show_pool', 'show_mirror', 'standby', 'reload', 'apply']) {
       expect(
         Math.max(
           ...expected(name)
@@ -158,6 +173,9 @@ describe('for programs', () => {
 describe('what is asked', () => {
   test.each([
     ['standby', 'standby null false'],
+    ['apply FILE', 'apply {"text":"pools: 5","file":"FILE","local":false,"dryRun":false}'],
+    ['apply FILE --local', 'apply {"text":"pools: 5","file":"FILE","local":true,"dryRun":false}'],
+    ['apply FILE --dry-run', 'apply {"text":"pools: 5","file":"FILE","local":false,"dryRun":true}'],
     ['standby main --force', 'standby "main" true'],
     ['standby --release', 'releaseStandby null'],
     ['standby main --release', 'releaseStandby "main"'],
@@ -166,8 +184,19 @@ describe('what is asked', () => {
     ['show connections --virtual www --limit 5', 'connections "www" 0 5'],
   ])('tandem %s', async (words, asked) => {
     const control = stubControl();
-    await tandem(words, { control });
+    await tandem(words, { control, config: 'pools: 5' });
     expect(control.asked).toEqual([asked]);
+  });
+
+  test('a file to apply that cannot be read, or is too large, asks nothing', async () => {
+    const control = stubControl();
+    expect(await tandem('apply other', { control })).toMatchObject({
+      err: 'tandem: other cannot be applied\nother:1:1 cannot be opened\n',
+      code: 1,
+    });
+    const large = await tandem('apply FILE', { control, config: '#'.repeat(CONFIG_TEXT_BYTES_MAX + 1) });
+    expect(large.err).toContain('at most 1048576 are applied');
+    expect(control.asked).toEqual([]);
   });
 
   test('connections page by page, up to the limit', async () => {
@@ -217,6 +246,38 @@ describe('what is asked', () => {
       role: 'active',
       keepMac: false,
     });
+  });
+});
+
+describe('what became of an apply', () => {
+  const rows: readonly (readonly [Partial<ApplyResult>, code: number, out: string])[] = [
+    [
+      { peer: 'absent' },
+      0,
+      'applied on this unit: revision 7 (3f2a91c0); the peer is offered it when it is back\n  virtual server www added\n',
+    ],
+    [
+      { peer: 'in-doubt', reason: 'silence' },
+      1,
+      'applied on this unit: revision 7 (3f2a91c0); NOT KNOWN TO BE on the peer, which is offered it when it connects ' +
+        'anew\n  virtual server www added\n! silence\n',
+    ],
+    [
+      { outcome: 'unchanged', changes: [] },
+      0,
+      'nothing to do: in force on both units already: revision 7 (3f2a91c0)\n',
+    ],
+    [{ outcome: 'valid', peer: 'valid' }, 0, 'valid on both units; it changes:\n  virtual server www added\n'],
+    [
+      { outcome: 'valid', peer: 'absent', changes: [] },
+      0,
+      'valid on this unit, and the peer is not connected; it changes nothing\n',
+    ],
+  ];
+
+  test.each(rows)('%o', async (result, code, out) => {
+    const control = { ...stubControl(), apply: async () => ({ ...applied, ...result }) };
+    expect(await tandem('apply FILE', { control })).toMatchObject({ out, err: '', code });
   });
 });
 

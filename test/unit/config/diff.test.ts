@@ -4,7 +4,7 @@
  */
 import { expect, test } from 'vitest';
 
-import { diffConfigs } from '../../../src/config/diff.js';
+import { diffConfigs, formatRestartChange } from '../../../src/config/diff.js';
 import { changed, loaded, validConfig } from '../../support/config_text.js';
 
 const rows: readonly (readonly [name: string, from: string, to: string, changes: readonly string[]])[] = [
@@ -54,12 +54,14 @@ const restarts: readonly (readonly [name: string, from: string, to: string, need
   ["the peer's address", '[10.2.0.3, "fd02::3"]', '[10.2.0.4, "fd02::3"]', ['units.b.links: addresses changed']],
   ['our mirror address', '10.9.0.1', '10.9.0.7', ['units.a.mirror: changed']],
   ["the peer's mirror address", '10.9.0.2', '10.9.0.7', ['units.b.mirror: changed']],
-  ['the table', 'pools:', 'datapath: { connections: 5000 }\npools:', ['datapath: connections: 1000000 -> 5000']],
-  ['the workers', 'pools:', 'datapath: { workers: 2 }\npools:', ['datapath: workers: 1 -> 2']],
+  ['the table', 'pools:', 'datapath: { connections: 5000 }\npools:', ['datapath.connections: 1000000 -> 5000']],
+  ['the workers', 'pools:', 'datapath: { workers: 2 }\npools:', ['datapath.workers: 1 -> 2']],
 ];
 
 test.each(restarts)('needs a restart: %s', (_name, from, to, needRestart) => {
-  expect(diffConfigs(loaded(), loaded(changed(from, to)), 'a')).toEqual({ changes: needRestart, needRestart });
+  const diff = diffConfigs(loaded(), loaded(changed(from, to)), 'a');
+  expect(diff.changes).toEqual(needRestart);
+  expect(diff.needRestart.map(formatRestartChange)).toEqual(needRestart);
 });
 
 test("the peer's interface names are the peer's matter", () => {

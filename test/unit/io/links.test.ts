@@ -1,8 +1,9 @@
 /** Goal: everything wrong with the unit's links is said at once, with its place in the config and how to mend it. */
 import { expect, test } from 'vitest';
 
+import type { LinkFault } from '../../../src/balancer/ports.js';
 import type { Config } from '../../../src/config/model.js';
-import { checkLinks, type KernelLinks, type LinkFault } from '../../../src/io/links.js';
+import { checkLinks, type KernelLinks } from '../../../src/io/links.js';
 
 const config = {
   links: ['client', 'server'],

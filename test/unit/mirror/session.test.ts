@@ -30,6 +30,7 @@ const settings: Settings = {
   keepaliveMs: 100,
   batchBytes: 400,
   bulkBytes: 200,
+  bulkHoldMs: 0,
 };
 const dictionary = { virtualServers: [{ id: 1, name: 'www' }], devices: ['client'] };
 const config = { links: ['client'], virtualServers: ['www'] };
