@@ -6,6 +6,7 @@ import { CONFIG_VERSION } from '../mirror/state.js';
 import {
   type Action,
   APPLY_BYTES_MAX,
+  ASK_AGAIN_MS,
   COMMIT_MS,
   type Input,
   type Leading,
@@ -115,8 +116,8 @@ export function bringUp(state: State, peer: Present, now: Millis): Step {
     dryRun: false,
     changes: [],
   };
-  const offered: State = { ...state, lastOp: op, peer: { ...peer, offered: revision.number } };
-  return ask(offered, leading, now);
+  const asked: State = { ...state, lastOp: op, peer: { ...peer, askAt: now + ASK_AGAIN_MS } };
+  return ask(asked, leading, now);
 }
 
 function ask(state: State, leading: Leading, now: Millis): Step {
@@ -181,7 +182,7 @@ export function onLeadCommitted(
   if (local) return end(decided, work, applied(work, state.peer.name === 'too-old' ? 'too-old' : 'absent'));
   const { peer } = decided;
   if (peer.name !== 'present') return end(decided, work, inDoubt(work, 'the mirror channel was lost'));
-  return tell({ ...decided, peer: { ...peer, offered: revision.number } }, work, now);
+  return tell({ ...decided, peer: { ...peer, askAt: now + ASK_AGAIN_MS } }, work, now);
 }
 
 function tell(state: State, work: Leading, now: Millis): Step {

@@ -19,6 +19,8 @@ export const APPLY_BYTES_MAX = PAYLOAD_BYTES_MAX - 16 * 1024;
 export const PREPARE_MS: Millis = 5_000;
 /** The peer answers a commit within this, or it counts as in doubt. */
 export const COMMIT_MS: Millis = 10_000;
+/** A peer that is behind and did not take over what it was offered is asked again after this. */
+export const ASK_AGAIN_MS: Millis = 30_000;
 /** A unit that has prepared waits for the decision so long, then keeps what it has. */
 export const PREPARED_MS: Millis = 20_000;
 
@@ -52,8 +54,8 @@ export type Peer =
       readonly name: 'present';
       /** Null until it has said so. */
       readonly standing: ConfigStanding | null;
-      /** The highest revision that was offered to it on this connection: once is enough. */
-      readonly offered: number;
+      /** While it is behind, it is not asked again to take over what is in force here before this. */
+      readonly askAt: Millis;
       /** It has offered us a revision on this connection, and that is over. */
       readonly served: boolean;
       /** It asked while we were at something else: once we are not, it hears from us. */

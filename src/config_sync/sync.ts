@@ -45,8 +45,10 @@ export function initial(
 }
 
 /** When the caller must come back with a `timeout`; null: only an input can change the state. */
-export function deadline({ work }: State): Millis | null {
-  return 'giveUpAt' in work ? work.giveUpAt : null;
+export function deadline(state: State): Millis | null {
+  const { work, peer } = state;
+  if ('giveUpAt' in work) return work.giveUpAt;
+  return work.name === 'idle' && peer.name === 'present' && isBehind(state) ? peer.askAt : null;
 }
 
 export function step(state: State, input: Input, now: Millis): Step {
@@ -105,17 +107,22 @@ function whenIdle(state: State, now: Millis): Step {
     next = { ...next, doubt: null };
     actions.push({ type: 'abandon', inDoubt: false });
   }
-  const ahead = numberOf(standing) - numberOf(peer.standing);
-  if (ahead > 0 && !isEdited(standing) && peer.offered < numberOf(standing)) {
+  if (isBehind(state) && now >= peer.askAt) {
     const begun = bringUp(next, peer, now);
     return { state: begun.state, actions: [...actions, ...begun.actions] };
   }
-  const isOwed = ahead < 0 && !isEdited(peer.standing) && !peer.served;
+  const isOwed = numberOf(peer.standing) > numberOf(standing) && !isEdited(peer.standing) && !peer.served;
   if (isOwed || peer.bulkReleased) return { state: next, actions };
   return {
     state: { ...next, peer: { ...peer, bulkReleased: true } },
     actions: [...actions, { type: 'release-bulk' }],
   };
+}
+
+/** Whether the peer runs less than this unit, and neither was changed by hand. */
+function isBehind({ peer, standing }: State): boolean {
+  if (peer.name !== 'present' || peer.standing === null || isEdited(peer.standing) || isEdited(standing)) return false;
+  return numberOf(peer.standing) < numberOf(standing);
 }
 
 // ---- the link
@@ -127,7 +134,7 @@ function linkOpen(state: State, version: number): Step {
   }
   return stay({
     ...state,
-    peer: { name: 'present', standing: null, offered: 0, served: false, turnedAway: false, bulkReleased: false },
+    peer: { name: 'present', standing: null, askAt: 0, served: false, turnedAway: false, bulkReleased: false },
   });
 }
 
@@ -183,5 +190,5 @@ function onMessage(state: State, message: ConfigMessage, now: Millis): Step {
 /** Whatever it refused before, it may be willing now. */
 function onOffer(state: State, standing: ConfigStanding): Step {
   const { peer } = state;
-  return stay(peer.name === 'present' ? { ...state, peer: { ...peer, standing, offered: 0 } } : state);
+  return stay(peer.name === 'present' ? { ...state, peer: { ...peer, standing, askAt: 0 } } : state);
 }

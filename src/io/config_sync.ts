@@ -51,6 +51,8 @@ export class ConfigSync implements ConfigSyncPort {
   #work: Promise<void> = Promise.resolve();
   #prepared: ConfigChange | null = null;
   #lastToken = 0;
+  /** Rises when the link opens or is lost: what was to be said on the one before is not said on the next. */
+  #link = 0;
 
   constructor(options: ConfigSyncOptions) {
     this.#options = options;
@@ -76,10 +78,12 @@ export class ConfigSync implements ConfigSyncPort {
 
   /** The peer's hello was accepted under this version of the channel's protocol. */
   linkOpen(version: number): void {
+    if (this.#state.peer.name === 'absent') this.#link += 1;
     this.#run({ type: 'link-open', version });
   }
 
   linkLost(): void {
+    this.#link += 1;
     this.#run({ type: 'link-lost' });
   }
 
@@ -101,7 +105,8 @@ export class ConfigSync implements ConfigSyncPort {
     const { state, actions } = step(before, input, this.#options.timers.now());
     this.#state = state;
     this.#logNews(before, state);
-    for (const action of actions) this.#work = this.#work.then(() => this.#perform(action));
+    const link = this.#link;
+    for (const action of actions) this.#work = this.#work.then(() => this.#perform(action, link));
     this.#schedule();
   }
 
@@ -114,7 +119,7 @@ export class ConfigSync implements ConfigSyncPort {
     this.#cancelTimer = timers.after(Math.max(0, at - timers.now()), () => this.#run({ type: 'timeout' }));
   }
 
-  async #perform(action: Action): Promise<void> {
+  async #perform(action: Action, link: number): Promise<void> {
     const { channel } = this.#options;
     switch (action.type) {
       case 'prepare':
@@ -124,7 +129,7 @@ export class ConfigSync implements ConfigSyncPort {
       case 'abandon':
         return this.#abandon(action.inDoubt);
       case 'send':
-        return channel.sendConfig(action.message);
+        return link === this.#link ? channel.sendConfig(action.message) : undefined;
       case 'release-bulk':
         return channel.releaseBulk();
       case 'answer': {

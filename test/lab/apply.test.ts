@@ -4,7 +4,7 @@
  * between prepare and commit.
  */
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { expect } from 'vitest';
@@ -161,3 +161,49 @@ labTest('without the peer: refused, or --local and offered when it is back', asy
   expect(streamOutcome(await more.stop(), killedAtMs)).toBe('survived');
   expect(streamOutcome(await stream.stop(), appliedAtMs)).toBe('survived');
 });
+
+labTest(
+  'a unit that dies between prepare and commit keeps the old config, says so, and is out of doubt again',
+  async (lab) => {
+    await startServers(lab);
+    const { a, b } = await startPair(lab, options);
+    const first = proposal(lab, 'first.yaml', withEcho('echo-more', 1107));
+    const before = readFileSync(b.configFile, 'utf8');
+
+    // b hears what a asks, and a does not hear that b has prepared.
+    const rule = 'table bridge mute { chain c { type filter hook forward priority 0; iifname "b-mirror" drop; } }';
+    lab.run('switch', 'nft', ['-f', '-'], `${rule}\n`);
+    const refused = refusal(a, first);
+    await waitForFile(`${b.configFile}.prepared`);
+    await waitForText(join(b.state, 'config-revision.json'), '"number": 1');
+    b.kill();
+    expect((await refused).code).toBe('peer_lost');
+    expect((await a.status()).config.revision).toBeNull();
+
+    b.start();
+    const doubtful = await b.waitUntil('in doubt', ({ config }) => config.inDoubt !== null);
+    expect(doubtful.warnings.join()).toMatch(/revision 1 .* not known: this unit keeps what it had/);
+    expect(readFileSync(b.configFile, 'utf8')).toBe(before);
+    lab.run('switch', 'nft', ['delete', 'table', 'bridge', 'mute']);
+    await b.waitUntil('out of doubt', ({ config }) => config.inDoubt === null && config.same === true);
+    expect(await apply(a, first)).toMatchObject({ outcome: 'applied', peer: 'applied', revision: { number: 1 } });
+    for (const unit of [a, b]) await unit.waitUntil('on revision 1', runsTheSame(1));
+  },
+);
+
+async function waitForFile(file: string): Promise<void> {
+  const until = monotonicMs() + 10_000;
+  while (!existsSync(file)) {
+    if (monotonicMs() > until) throw new Error(`${file} did not come`);
+    await pause(5);
+  }
+}
+
+async function waitForText(file: string, text: string): Promise<void> {
+  await waitForFile(file);
+  const until = monotonicMs() + 10_000;
+  while (!readFileSync(file, 'utf8').includes(text)) {
+    if (monotonicMs() > until) throw new Error(`${file} never said ${text}`);
+    await pause(5);
+  }
+}

@@ -29,7 +29,44 @@ const records = fc
     fc.record({ records: fc.constant(bytes), count: fc.integer({ min: 1, max: Math.floor(bytes.length / 24) }) }),
   );
 
+const transaction = fc.maxSafeNat();
+const digest = fc.string({ minLength: 64, maxLength: 64, unit: fc.constantFrom(...'0123456789abcdef') });
+const unit = fc.constantFrom('a', 'b');
+const revision = fc.record({ number: fc.integer({ min: 1 }), digest, unit, appliedAt: fc.string({ maxLength: 64 }) });
+const someText = fc.string({ maxLength: 60 });
+const refusal = fc.option(
+  fc.record({
+    code: fc.string({ minLength: 1, maxLength: 64 }),
+    message: someText,
+    mend: fc.option(someText),
+    errors: fc.array(
+      fc.record({
+        code: fc.string({ maxLength: 64 }),
+        message: someText,
+        hint: fc.option(someText),
+        file: someText,
+        path: someText,
+        line: fc.nat(),
+        column: fc.nat(),
+      }),
+      { maxLength: 3 },
+    ),
+  }),
+);
+
+const configMessage: fc.Arbitrary<Message> = fc.oneof(
+  fc.record({ revision: fc.option(revision), digest }).map((standing): Message => ({ type: 'config-offer', standing })),
+  fc
+    .record({ id: transaction, revision, text: fc.string(), file: name, automatic: fc.boolean(), dryRun: fc.boolean() })
+    .map((asked): Message => ({ type: 'config-prepare', ...asked })),
+  fc.record({ id: transaction, refusal }).map((answer): Message => ({ type: 'config-prepared', ...answer })),
+  transaction.map((id): Message => ({ type: 'config-commit', id })),
+  fc.record({ id: transaction, refusal }).map((answer): Message => ({ type: 'config-committed', ...answer })),
+  fc.record({ id: transaction, reason: someText }).map((told): Message => ({ type: 'config-abort', ...told })),
+);
+
 const message: fc.Arbitrary<Message> = fc.oneof(
+  configMessage,
   fc
     .record({
       versionMin: whole(0xffff),

@@ -310,6 +310,35 @@ describe('the operator', () => {
     expect(world.policies).toHaveLength(1);
   });
 
+  test("a config to apply is looked at with the unit's own eyes, and put in force only when asked", async () => {
+    const codes = async (candidate: string) => {
+      const checked = await world.balancer.checkConfig(candidate, 'f');
+      return 'code' in checked ? [checked.code, ...checked.errors.map(({ path, line }) => `${path}:${line}`)] : [];
+    };
+    expect(await codes(text.replace('pool: web, trafficGroup', 'pool: wbe, trafficGroup'))).toEqual([
+      'config_invalid',
+      'virtualServers.www.pool:15',
+    ]);
+    expect(await codes(text.replace('10.9.0.1', '10.9.0.7'))).toEqual(['needs_restart', 'units.a.mirror:6']);
+    const path = 'virtualServers.www.address';
+    const fault = { severity: 'error', code: 'address_on_interface', path, message: 'it is on lo' } as const;
+    world.linkFaults = ({ virtualServers }) => (virtualServers[0]?.address === '10.1.0.101' ? [fault] : []);
+    const moved = text.replace('address: 10.1.0.100, port: 80', 'address: 10.1.0.101, port: 80');
+    expect(await codes(moved)).toEqual(['links_unfit', 'virtualServers.www.address:15']);
+    // What is wrong already keeps nobody from changing something else.
+    world.linkFaults = () => [fault, { ...fault, path: 'x', severity: 'warning' }];
+    const change = await world.balancer.checkConfig(moved, 'f');
+    if ('code' in change) throw new Error(change.message);
+    expect([change.changes, world.policies.length]).toEqual([
+      ['virtual server www: address: 10.1.0.100 -> 10.1.0.101'],
+      1,
+    ]);
+    await change.putInForce();
+    expect(world.policies.at(-1)!.virtualServers.map(({ address }) => address)).toContain('10.1.0.101');
+    await change.takeBack();
+    expect(world.policies.at(-1)!.virtualServers.map(({ address }) => address)).not.toContain('10.1.0.101');
+  });
+
   test('mirroring is switched once, announced, and shown beside what the config says', async () => {
     expect(await world.balancer.setMirror('www', 'async')).toEqual({
       virtualServer: 'www',

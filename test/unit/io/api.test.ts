@@ -85,6 +85,8 @@ describe('what is asked', () => {
     await client.releaseStandby('main');
     await client.setMirror('www', 'async');
     await client.reload();
+    // Larger than any other request may be.
+    await client.apply({ text: '#'.repeat(300_000), file: 'f', local: true, dryRun: false });
     expect(control.asked).toEqual([
       'connections "www & co" 17 1000',
       'standby "main" true',
@@ -92,6 +94,7 @@ describe('what is asked', () => {
       'releaseStandby "main"',
       'setMirror "www" "async"',
       'reload',
+      `apply {"text":"${'#'.repeat(300_000)}","file":"f","local":true,"dryRun":false}`,
     ]);
   });
 });

@@ -520,3 +520,58 @@ describe('a hand-over', () => {
     ]);
   });
 });
+
+describe('a bulk that waits for the configs to be equal', () => {
+  const patient: Settings = { ...settings, bulkHoldMs: 250 };
+
+  /** Connected under a version of the protocol, with a unit that waits. */
+  function met(versionMax: number): { state: State; actions: readonly Action[] } {
+    let state = initial(dictionary, config, group('active', 1));
+    let actions: readonly Action[] = [];
+    const inputs: readonly Input[] = [
+      { type: 'start' },
+      { type: 'timeout' },
+      { type: 'connected' },
+      { type: 'message', message: helloOf('b', group('standby', 0), { versionMax }) },
+    ];
+    for (const input of inputs) ({ state, actions } = step(patient, state, input, 1_000));
+    return { state, actions };
+  }
+
+  const types = (actions: readonly Action[]) =>
+    actions.map((action) => (action.type === 'send' ? action.message.type : action.type));
+  const offer: Input = {
+    type: 'config',
+    message: { type: 'config-offer', standing: { revision: null, digest: 'd' } },
+  };
+
+  test('what is said of configs goes before it; nothing is taken meanwhile', () => {
+    const { state, actions } = met(VERSION_MAX);
+    expect(types(actions)).toEqual(['peer', 'dictionary', 'terms', 'set-wanted']);
+    const said = step(patient, state, offer, 1_001);
+    expect(types(said.actions)).toEqual(['config-offer']);
+    expect(step(patient, said.state, { type: 'pending' }, 1_002).actions).toEqual([]);
+    expect(step(patient, said.state, { type: 'resync' }, 1_002).actions).toEqual([]);
+    const released = step(patient, said.state, { type: 'release-bulk' }, 1_003);
+    expect(types(released.actions)).toEqual(['start-bulk', 'bulk-begin']);
+    expect(step(patient, released.state, { type: 'release-bulk' }, 1_004).actions).toEqual([]);
+  });
+
+  test('it waits no longer than it may', () => {
+    const { state } = met(VERSION_MAX);
+    const at = 1_000 + patient.bulkHoldMs;
+    // A keepalive is due before.
+    const kept = step(patient, state, { type: 'timeout' }, 1_000 + patient.keepaliveMs).state;
+    const heard = step(patient, kept, { type: 'heard' }, 1_200).state;
+    expect(deadline(patient, step(patient, heard, { type: 'timeout' }, 1_200).state)).toBe(at);
+    expect(types(step(patient, heard, { type: 'timeout' }, at).actions)).toContain('bulk-begin');
+  });
+
+  test('a peer that is too old for it gets its bulk at once, and is told nothing of configs', () => {
+    const { state, actions } = met(2);
+    expect(types(actions)).toContain('bulk-begin');
+    expect(step(patient, state, offer, 1_001).actions).toEqual([]);
+    const message: Message = { type: 'config-commit', id: 1 };
+    expect(types(step(patient, state, { type: 'message', message }, 1_002).actions)).toContain('close');
+  });
+});
