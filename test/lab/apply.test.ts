@@ -171,7 +171,7 @@ labTest(
     const before = readFileSync(b.configFile, 'utf8');
 
     // b hears what a asks, and a does not hear that b has prepared.
-    const rule = 'table bridge mute { chain c { type filter hook forward priority 0; iifname "b-mirror" drop; } }';
+    const rule = 'table bridge mute { chain c { type filter hook forward priority 0; iifname "mirror-b" drop; }; }';
     lab.run('switch', 'nft', ['-f', '-'], `${rule}\n`);
     const refused = refusal(a, first);
     await waitForFile(`${b.configFile}.prepared`);
