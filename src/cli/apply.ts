@@ -27,8 +27,8 @@ export function applyCommand(
       fullDescription: [
         'Both units check the config, each with its own links, and write it down; then both put it in force and in the',
         'place of their config file (the one before is kept as FILE.previous). Connections go on. Refused whole, with',
-        'every error and its place, if either unit cannot have it. It gets a revision; when the units meet after one was',
-        'away, the higher revision is taken over by the other.',
+        'every error and its place, if either unit cannot have it. It gets a revision; when the units meet after one',
+        'was away, the higher revision is taken over by the other.',
       ].join('\n'),
     },
     parameters: {

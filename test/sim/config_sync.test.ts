@@ -165,7 +165,7 @@ test('both apply at once, without a fault: one of them wins in any order, and th
     if (next.length > 0) continue;
     ends += 1;
     const outcomes = units.flatMap((unit) => world[unit].answers.map((answer) => answer.ok));
-    expect(outcomes.toSorted()).toEqual([false, true]);
+    expect([outcomes.length, outcomes.filter(Boolean).length]).toEqual([2, 1]);
     expect(world.a.disk).toEqual(world.b.disk);
   }
   expect(ends).toBeGreaterThan(10);

@@ -254,13 +254,14 @@ describe('what became of an apply', () => {
     [
       { peer: 'absent' },
       0,
-      'applied on this unit: revision 7 (3f2a91c0); the peer is offered it when it is back\n  virtual server www added\n',
+      'applied on this unit: revision 7 (3f2a91c0); the peer is offered it when it is back\n' +
+        '  virtual server www added\n',
     ],
     [
       { peer: 'in-doubt', reason: 'silence' },
       1,
-      'applied on this unit: revision 7 (3f2a91c0); NOT KNOWN TO BE on the peer, which is offered it when it connects ' +
-        'anew\n  virtual server www added\n! silence\n',
+      'applied on this unit: revision 7 (3f2a91c0); NOT KNOWN TO BE on the peer, which is offered it when it ' +
+        'connects anew\n  virtual server www added\n! silence\n',
     ],
     [
       { outcome: 'unchanged', changes: [] },
