@@ -32,6 +32,8 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
                                             InstanceMethod<&Datapath::set_mirror>("setMirror"),
                                             InstanceMethod<&Datapath::set_mirror_wanted>("setMirrorWanted"),
                                             InstanceMethod<&Datapath::take_mirror>("takeMirror"),
+                                            InstanceMethod<&Datapath::confirm_mirror>("confirmMirror"),
+                                            InstanceMethod<&Datapath::refuse_mirror>("refuseMirror"),
                                             InstanceMethod<&Datapath::on_mirror_pending>("onMirrorPending"),
                                             InstanceMethod<&Datapath::arm_mirror>("armMirror"),
                                             InstanceMethod<&Datapath::start_bulk>("startBulk"),
@@ -46,6 +48,7 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
                                             InstanceMethod<&Datapath::table_counts>("tableCounts"),
                                             InstanceMethod<&Datapath::virtual_server_counts>("virtualServerCounts"),
                                             InstanceMethod<&Datapath::member_counts>("memberCounts"),
+                                            InstanceMethod<&Datapath::commit_latency>("commitLatency"),
                                             InstanceMethod<&Datapath::connections>("connections"),
                                             InstanceMethod<&Datapath::replay>("replay"),
                                         }));
@@ -82,7 +85,7 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
 
   // A change is pending: tells who waits for it, on the JavaScript thread.
   void mirror_pending() {
-    if (!on_pending_.IsEmpty()) on_pending_.Call({});
+    if (!on_pending_.IsEmpty()) on_pending_.Call({Napi::Boolean::New(Env(), engine_->mirror().has_urgent())});
   }
 
  private:
@@ -212,29 +215,44 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
   }
 
   Napi::Value set_mirror(const Napi::CallbackInfo& info) {
-    if (!info[0].IsString() || !info[1].IsBoolean()) {
-      throw_type_error(info.Env(), "setMirror: expected a virtual server's name and a boolean");
+    ObjectReader reader;
+    if (!info[0].IsString()) reader.fail("", "expected a virtual server's name");
+    const MirrorRule rule = read_mirror(&reader, info[1], "mirror");
+    if (!reader.ok()) {
+      throw_type_error(info.Env(), "setMirror: " + reader.fault());
       return info.Env().Undefined();
     }
-    return Napi::Boolean::New(
-        info.Env(), engine_->set_mirror(info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::Boolean>().Value()));
+    return Napi::Boolean::New(info.Env(), engine_->set_mirror(info[0].As<Napi::String>().Utf8Value(), rule));
   }
 
   // ---- mirror
 
   void set_mirror_wanted(const Napi::CallbackInfo& info) {
     if (!info[0].IsBoolean()) return throw_type_error(info.Env(), "setMirrorWanted: expected a boolean");
-    engine_->set_mirror_wanted(info[0].As<Napi::Boolean>().Value());
+    engine_->set_mirror_wanted(info[0].As<Napi::Boolean>().Value(), info[1].ToBoolean().Value());
   }
 
   Napi::Value take_mirror(const Napi::CallbackInfo& info) {
     const auto into = octets_of(info, 0, "takeMirror");
     if (!into) return info.Env().Undefined();
-    const TakenRecords taken = engine_->take_mirror(into->data, into->bytes);
-    Napi::Array pair = Napi::Array::New(info.Env(), 2);
-    pair.Set(0u, static_cast<double>(taken.bytes));
-    pair.Set(1u, static_cast<double>(taken.records));
-    return pair;
+    const TakenRecords taken = engine_->take_mirror(into->data, into->bytes, info[1].ToBoolean().Value());
+    Napi::Array all = Napi::Array::New(info.Env(), 3);
+    all.Set(0u, static_cast<double>(taken.bytes));
+    all.Set(1u, static_cast<double>(taken.records));
+    all.Set(2u, static_cast<double>(taken.last_sequence));
+    return all;
+  }
+
+  void confirm_mirror(const Napi::CallbackInfo& info) {
+    const auto sequence = integer_of(info, 0, 0, UINT32_MAX, "confirmMirror", "sequence");
+    if (sequence) engine_->confirm_mirror(static_cast<uint32_t>(*sequence));
+  }
+
+  void refuse_mirror(const Napi::CallbackInfo& info) {
+    if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array)
+      return throw_type_error(info.Env(), "refuseMirror: expected a Uint32Array");
+    const auto sequences = info[0].As<Napi::Uint32Array>();
+    engine_->refuse_mirror(sequences.Data(), sequences.ElementLength());
   }
 
   void on_mirror_pending(const Napi::CallbackInfo& info) {
@@ -243,8 +261,10 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
     arm_mirror(info);
   }
 
-  void arm_mirror(const Napi::CallbackInfo&) {
-    if (!engine_->mirror().arm()) pending_.NonBlockingCall();
+  void arm_mirror(const Napi::CallbackInfo& info) {
+    const bool urgent = info[0].IsBoolean() && info[0].As<Napi::Boolean>().Value();
+    if (!engine_->mirror().arm(urgent ? MirrorSource::Wanted::kUrgent : MirrorSource::Wanted::kAny))
+      pending_.NonBlockingCall();
   }
 
   void start_bulk(const Napi::CallbackInfo&) { engine_->mirror().start_bulk(); }
@@ -303,13 +323,20 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
     if (!records) return env.Undefined();
     const auto generation = integer_of(info, 1, 0, 255, "applyMirror", "generation");
     if (!generation) return env.Undefined();
-    const Applied applied = engine_->apply_mirror(records->data, records->bytes, static_cast<uint8_t>(*generation));
+    // Of the smallest record, as many as there can be.
+    std::vector<uint32_t> sequences(records->bytes / sizeof(wire::MirrorState<4>) + 1);
+    RefusedRecords refused{sequences.data(), 0};
+    const Applied applied =
+        engine_->apply_mirror(records->data, records->bytes, static_cast<uint8_t>(*generation), &refused);
     Napi::Object counts = Napi::Object::New(env);
     counts.Set("applied", applied.applied);
     counts.Set("stale", applied.stale);
     counts.Set("refusedFull", applied.refused_full);
     counts.Set("unknown", applied.unknown);
     counts.Set("malformed", applied.malformed);
+    Napi::Uint32Array named = Napi::Uint32Array::New(env, refused.count);
+    std::copy_n(sequences.data(), refused.count, named.Data());
+    counts.Set("refused", named);
     return counts;
   }
 
@@ -361,9 +388,25 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
       row.Set("bytesIn", static_cast<double>(server.bytes_in));
       row.Set("packetsOut", static_cast<double>(server.packets_out));
       row.Set("bytesOut", static_cast<double>(server.bytes_out));
+      Napi::Object commit = Napi::Object::New(info.Env());
+      commit.Set("held", static_cast<double>(server.held));
+      commit.Set("released", static_cast<double>(server.released));
+      commit.Set("timedOut", static_cast<double>(server.timed_out));
+      commit.Set("refused", static_cast<double>(server.refused));
+      commit.Set("beyond", static_cast<double>(server.beyond));
+      commit.Set("noPeer", static_cast<double>(server.no_peer));
+      commit.Set("unprotected", static_cast<double>(server.unprotected));
+      row.Set("commit", commit);
       rows.Set(i, row);
     }
     return rows;
+  }
+
+  Napi::Value commit_latency(const Napi::CallbackInfo& info) {
+    const std::array<uint64_t, kLatencyBuckets> buckets = engine_->commit_latency();
+    Napi::Array counts = Napi::Array::New(info.Env(), buckets.size());
+    for (uint32_t i = 0; i < buckets.size(); i++) counts.Set(i, static_cast<double>(buckets[i]));
+    return counts;
   }
 
   Napi::Value member_counts(const Napi::CallbackInfo& info) {
@@ -412,6 +455,7 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
     row.Set("state", view.state);
     row.Set("idleS", view.idle_s);
     row.Set("fromPeer", view.from_peer);
+    row.Set("unprotected", view.unprotected);
     row.Set("lastHop", view.last_hop);
     row.Set("forwarding", view.forwarding);
     return row;
@@ -435,7 +479,8 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
       return env.Undefined();
     }
     const size_t needed = input->bytes + inspected.frames * MemoryDevice::kGrowthMax +
-                          engine_->fragments().held() * (MemoryDevice::kGrowthMax + Fragments::kHeldBytesMax);
+                          engine_->fragments().held() * (MemoryDevice::kGrowthMax + Fragments::kHeldBytesMax) +
+                          engine_->held() * (MemoryDevice::kGrowthMax + HoldQueue::kFrameBytes);
     if (output->bytes < needed) {
       throw_range_error(env, "replay: the output has " + std::to_string(output->bytes) + " bytes; " +
                                  std::to_string(inspected.frames) + " frames may need " + std::to_string(needed));

@@ -82,6 +82,9 @@ struct PolicyBefore {
   const Policy* policy;  // what came of it
 };
 
+// addon_policy.cc: MirrorRule of src/datapath.ts.
+MirrorRule read_mirror(ObjectReader* reader, const Napi::Value& value, const std::string& path);
+
 // addon_policy.cc: PolicyDescription of src/datapath.ts. False: `reader` says what is wrong.
 bool read_policy(ObjectReader* reader, const Napi::Value& value, size_t devices, const PolicyBefore& before,
                  PolicyDraft* draft);

@@ -22,6 +22,9 @@ constexpr const char* kForwardings[] = {"nat", "dsr", "ipip", "gue", nullptr};
 constexpr const char* kProtocols[] = {"any", "tcp", "udp", nullptr};
 constexpr uint8_t kProtocolNumbers[] = {0, IPPROTO_TCP, IPPROTO_UDP};
 
+constexpr const char* kMirrorModes[] = {"off", "async", "commit", nullptr};
+constexpr const char* kOnTimeouts[] = {"available", "strict", nullptr};
+
 constexpr double kSlowStartMaxS = 86400;
 constexpr double kPersistenceMaxS = 86400.0 * 30;
 constexpr double kIdleTimeoutMaxS = 86400.0 * 365;
@@ -188,13 +191,30 @@ void read_server(ObjectReader* reader, const Napi::Value& value, const std::stri
     server.snat_addresses.push_back({reader->address(snat[i], element(path + ".snatAddresses", i)), 0});
   }
   server.snat = !server.snat_addresses.empty();
-  more.mirror = reader->boolean(object, "mirror", path);
+  if (reader->ok()) more.mirror = read_mirror(reader, object.Get("mirror"), path + ".mirror");
   more.timeouts = read_timeouts(reader, object, path);
   draft->policy->virtual_servers.push_back(std::move(server));
   draft->servers.push_back(std::move(more));
 }
 
 }  // namespace
+
+MirrorRule read_mirror(ObjectReader* reader, const Napi::Value& value, const std::string& path) {
+  MirrorRule rule;
+  const Napi::Object object = reader->object(value, path);
+  rule.mode = static_cast<MirrorMode>(reader->choice(object, "mode", path, kMirrorModes));
+  if (reader->has(object, "onTimeout")) rule.strict = reader->choice(object, "onTimeout", path, kOnTimeouts) == 1;
+  if (reader->has(object, "timeoutMs"))
+    rule.timeout_ms = static_cast<uint16_t>(reader->integer(object, "timeoutMs", path, 1, UINT16_MAX));
+  if (reader->has(object, "afterAgeS"))
+    rule.after_age =
+        static_cast<uint16_t>(std::lround(10 * reader->number(object, "afterAgeS", path, 0, UINT16_MAX / 10)));
+  if (reader->has(object, "afterBytes")) {
+    const uint32_t bytes = reader->integer(object, "afterBytes", path, 0, UINT16_MAX * MirrorRule::kStepBytes);
+    rule.after_steps = static_cast<uint16_t>((bytes + MirrorRule::kStepBytes - 1) / MirrorRule::kStepBytes);
+  }
+  return rule;
+}
 
 bool read_policy(ObjectReader* reader, const Napi::Value& value, size_t devices, const PolicyBefore& before,
                  PolicyDraft* draft) {

@@ -18,6 +18,7 @@
 #include <new>
 
 #include "flow_index.h"
+#include "mirror_rule.h"
 #include "reserved_memory.h"
 #include "seam.h"
 #include "slot_pool.h"
@@ -152,6 +153,7 @@ void ConnTable::Impl::fill(Connection& connection, const NewConnection& fresh, u
   connection.sequence.store(fresh.sequence, relaxed);
   connection.term.store(fresh.term, relaxed);
   connection.incarnation.store(incarnation, relaxed);
+  connection.youth.store(Youth{static_cast<uint16_t>(to_deciseconds(now)), 0}.word(), relaxed);
 }
 
 OpenStatus ConnTable::open(Participant who, const NewConnection& fresh, Nanos now, Connection** opened) {
@@ -188,7 +190,7 @@ OpenStatus ConnTable::open(Participant who, const NewConnection& fresh, Nanos no
                              (fresh.from_peer ? Control::kFromPeer | Control::kAnnounced : 0) |
                              (fresh.no_snat ? Control::kNoSnat : 0) | (fresh.direct ? Control::kDirect : 0) |
                              (fresh.tunnelled ? Control::kTunnelled : 0) |
-                             (has_ports(fresh.protocol) ? 0 : Control::kPortless);
+                             (has_ports(fresh.protocol) ? 0 : Control::kPortless) | fresh.mirror_control;
     connection.control.store(control, release);
     table.index.publish(client_place, client_hash, table.entry_of(connection, Direction::kFromClient));
     seam();

@@ -80,6 +80,9 @@ using LastHop = uint64_t;
 //   16     kDirect: not translated, the member answers past us; `member` is the virtual address, `endpoint` the member
 //   17     kTunnelled: and what the client sends goes to the member in a tunnel (its VirtualServerState says which)
 //   18     kPortless: neither TCP nor UDP; its ports are 0, and nothing behind the IP header is touched
+//   19     kCommitting: its client is not to hear of it before the peer has it (commit.h)
+//   20     kUnprotected: it was to be so, and was not; until the peer has it
+//   21     kYoung: the peer is told when it has lived longer (MirrorRule::waits())
 struct Control {
   static constexpr uint32_t kStateMask = 0x1f;
   static constexpr uint32_t kPendingQueued = 1u << 5;    // in a worker's pending ring
@@ -95,6 +98,10 @@ struct Control {
   static constexpr uint32_t kDirect = 1u << 16;
   static constexpr uint32_t kTunnelled = 1u << 17;
   static constexpr uint32_t kPortless = 1u << 18;
+  static constexpr uint32_t kCommitting = 1u << 19;
+  static constexpr uint32_t kUnprotected = 1u << 20;
+  static constexpr uint32_t kYoung = 1u << 21;
+  static constexpr uint32_t kMirrorMask = kCommitting | kUnprotected | kYoung;
 };
 
 struct alignas(64) Connection {
@@ -121,7 +128,7 @@ struct alignas(64) Connection {
   std::atomic<uint16_t> term;         // of the group when that record was made
   std::atomic<uint16_t> incarnation;  // raised when a SYN opens a closing tuple anew
   uint32_t link;                      // free list, limbo list
-  uint32_t unused;
+  std::atomic<uint32_t> youth;        // kYoung: Youth
 
   TcpState state() const {
     return static_cast<TcpState>(control.load(std::memory_order_relaxed) & Control::kStateMask);
@@ -215,6 +222,7 @@ struct NewConnection {
   uint32_t sequence;
   uint8_t generation;
   TcpState state;
+  uint32_t mirror_control;  // of Control::kMirrorMask
   LastHop last_hop;
 };
 

@@ -39,6 +39,7 @@ NewConnection describe(const Frame& frame, const wire::Packet& packet, const Ope
   fresh.virtual_server = opening.server->id;
   fresh.incarnation = opening.incarnation;
   fresh.state = opening.state;
+  fresh.mirror_control = opening.mirror_control;
   fresh.last_hop = last_hop_of(frame, packet);
   return fresh;
 }
@@ -156,6 +157,7 @@ Connection* connect_client(const ForwardContext& context, const Frame& frame, co
     mark_change(context, *opened);
   } else {
     admit_half_open(context, *opened);
+    if ((opening.mirror_control & Control::kCommitting) != 0) mark_change(context, *opened);
   }
   return opened;
 }

@@ -14,6 +14,7 @@ OpenStatus open_connection(const ConnectionBooks& books, Participant who, const 
   VirtualServerState& virtual_server = books.runtime->virtual_servers[fresh.virtual_server];
   if (!fresh.reserved) endpoint.reserve(0);
   virtual_server.connections.fetch_add(1, relaxed);
+  if ((fresh.mirror_control & Control::kUnprotected) != 0) virtual_server.commit.unprotected.fetch_add(1, relaxed);
   if (!fresh.from_peer) {
     endpoint.opened.fetch_add(1, relaxed);
     virtual_server.opened.fetch_add(1, relaxed);
@@ -33,7 +34,10 @@ MirrorSource::Closing close_connection(const ConnectionBooks& books, Participant
 
   constexpr auto relaxed = std::memory_order_relaxed;
   books.runtime->endpoints[connection.endpoint].connections.fetch_sub(1, relaxed);
-  books.runtime->virtual_servers[connection.virtual_server].connections.fetch_sub(1, relaxed);
+  VirtualServerState& virtual_server = books.runtime->virtual_servers[connection.virtual_server];
+  virtual_server.connections.fetch_sub(1, relaxed);
+  if ((connection.control.fetch_and(~Control::kUnprotected, std::memory_order_acq_rel) & Control::kUnprotected) != 0)
+    virtual_server.commit.unprotected.fetch_sub(1, relaxed);
   if (no_snat) return closing;
   const auto* snat =
       connection.family == 6 ? books.table->ipv6(connection).snat : reinterpret_cast<const uint8_t*>(&connection.snat);

@@ -44,6 +44,14 @@ namespace tandem {
   X(kIcmpUnknown, "an ICMP or ICMPv6 error about no known connection")                                  \
   X(kHandingOver, "of no known connection while its traffic group is being handed over")                \
   X(kFlowTaken, "the member already has a connection whose answers could not be told from this one's")  \
+  X(kCommitNoPeer, "opens what the peer must hold first, and nobody is there (onTimeout: strict)")      \
+  X(kCommitPace, "opens what the peer must hold first, faster than is announced (onTimeout: strict)")   \
+  X(kHoldFull, "was to wait until the peer has its connection, and found no room (onTimeout: strict)")  \
+  X(kHoldTimeout, "waited until the peer has its connection, for too long (onTimeout: strict)")         \
+  X(kHoldRefused, "of a connection that the peer must hold first and refused (onTimeout: strict)")      \
+  X(kHoldReplaced, "waited until the peer has its connection, and was sent again meanwhile")            \
+  X(kHoldClosed, "waited until the peer has its connection, which was closed meanwhile")                \
+  X(kBehindHeld, "of a connection whose beginning waits until the peer has it")                         \
   X(kVlanTags, "of a connection, with tags that a reply cannot repeat: two of them, or an 802.1ad tag") \
   X(kNotAsked, "ARP or neighbour solicitation for an address that is not active on this unit")          \
   X(kTunnelJoined, "into a tunnel, and several segments that the kernel had joined")                    \
@@ -66,6 +74,7 @@ enum class Drop : uint8_t {
   X(kPunted, "frames left to the kernel")                                                \
   X(kFragmentsForwarded, "of these, later fragments of a packet")                        \
   X(kFragmentsHeld, "fragments held until their first one comes")                        \
+  X(kHeldForPeer, "frames held until the peer has their connection (mirror: commit)")    \
   X(kArpReplies, "ARP requests answered")                                                \
   X(kNeighbourAdvertisements, "neighbour solicitations answered")                        \
   X(kEchoReplies, "ICMP and ICMPv6 echo requests answered")                              \

@@ -36,6 +36,8 @@ SystemError Engine::open(const EngineOptions& options, SharedState* shared) {
   for (size_t worker = 0; worker < options.workers; worker++) {
     runtime_->traffic[worker] = std::make_unique<std::array<Traffic, kVirtualServersMax>>();
     counters_.push_back(std::make_unique<Counters>());
+    held_.push_back(std::make_unique<HoldQueue>());
+    if (!held_.back()->reserve()) return system_error("memory for handshakes that wait for the peer", "");
   }
   source_.start(&table_, runtime_.get(), shared, options.workers);
   sink_.start(&table_, runtime_.get(), shared, &ports_, me());
@@ -101,7 +103,8 @@ ForwardContext Engine::context_for(size_t worker) {
           worker,
           0,
           &fragments_,
-          &persistence_};
+          &persistence_,
+          held_[worker].get()};
 }
 
 // Workers' time: the clock's, or that of the frames replayed last.
@@ -121,6 +124,7 @@ SystemError Engine::set_policy(PolicyDraft draft) {
   policy_.swap(std::move(draft.policy));
   sink_.set_members(policy_.current());
   translate_mirror_names();
+  tell_holders();
   return {};
 }
 
@@ -163,20 +167,47 @@ void Engine::set_next_hop(const Address& address, uint16_t port, NextHop hop) {
   if (id != IdRegistry::kNone) runtime_->endpoints[id].next_hop.store(hop, kRelaxed);
 }
 
-bool Engine::set_mirror(const std::string& virtual_server, bool on) {
+bool Engine::set_mirror(const std::string& virtual_server, MirrorRule rule) {
   const uint16_t id = ids_.server(virtual_server);
   if (id == IdRegistry::kNone || !ids_.server_named(id)) return false;
-  runtime_->virtual_servers[id].mirror.store(on, kRelaxed);
+  runtime_->virtual_servers[id].mirror.store(rule, kRelaxed);
+  tell_holders();
   return true;
 }
 
 // ---- mirror
 
-TakenRecords Engine::take_mirror(uint8_t* into, size_t bytes) {
+void Engine::set_mirror_wanted(bool on, bool confirms) {
+  if (on) source_.forget_confirmed();
+  runtime_->mirror_wanted.store(on, std::memory_order_release);
+  runtime_->commit_wanted.store(on && confirms, std::memory_order_release);
+}
+
+TakenRecords Engine::take_mirror(uint8_t* into, size_t bytes, bool live_only) {
   const TableVisit visit(table_, me());
   size_t records = 0;
-  const size_t taken = source_.take(me(), into, bytes, &records);
-  return {taken, records};
+  const size_t taken = source_.take(me(), into, bytes, &records, live_only);
+  return {taken, records, source_.last_sequence()};
+}
+
+void Engine::confirm_mirror(uint32_t sequence) {
+  source_.confirm(sequence);
+  wake_holders();
+}
+
+void Engine::refuse_mirror(const uint32_t* sequences, size_t count) {
+  source_.refuse(sequences, count);
+  wake_holders();
+}
+
+// A rule has changed: handshakes that are held may go.
+void Engine::tell_holders() {
+  source_.tell_news();
+  wake_holders();
+}
+
+void Engine::wake_holders() {
+  for (const auto& worker : workers_) worker->look_at_held();
 }
 
 void Engine::set_mirror_names(MirrorNames names) {
@@ -212,9 +243,9 @@ MirrorNames Engine::mirror_names() const {
   return names;
 }
 
-Applied Engine::apply_mirror(const uint8_t* records, size_t bytes, uint8_t generation) {
+Applied Engine::apply_mirror(const uint8_t* records, size_t bytes, uint8_t generation, RefusedRecords* refused) {
   const TableVisit visit(table_, me());
-  return sink_.apply(records, bytes, generation, boottime_now());
+  return sink_.apply(records, bytes, generation, boottime_now(), refused);
 }
 
 bool Engine::drop_unannounced(uint8_t generation, bool restart, uint32_t* closed) {
@@ -234,6 +265,8 @@ size_t Engine::replay(const uint8_t* input, size_t bytes, uint8_t* output) {
   context.policy = policy_.enter(0);
   const TableVisit visit(table_, 0);
   memory_->load(input, bytes, output);
+  context.now = now();
+  report_held(context);
   while (const size_t count = memory_->receive(frames.data(), kBurst)) {
     context.now = memory_->time();
     replayed_until_ = context.now;
@@ -246,6 +279,7 @@ size_t Engine::replay(const uint8_t* input, size_t bytes, uint8_t* output) {
       memory_->report_released(frames.data(), verdicts.data(), arrived.data(), late);
       fragments_.free_released(0);
     }
+    report_held(context);
     const size_t due = replay_pace_->due(context.now, kSweepIdleMax);
     if (due > 0) sweep(context, replay_pace_->cursor(), due);
     table_.quiesce(0);
@@ -253,6 +287,18 @@ size_t Engine::replay(const uint8_t* input, size_t bytes, uint8_t* output) {
   policy_.leave(0);
   if (source_.take_wakeup() && wakeup_.call != nullptr) wakeup_.call(wakeup_.argument);
   return memory_->written();
+}
+
+// Handshakes that waited for the peer.
+void Engine::report_held(const ForwardContext& context) {
+  std::array<Frame, kBurst> frames;
+  std::array<Verdict, kBurst> verdicts;
+  while (const size_t count = forward_held(context, frames.data(), verdicts.data())) {
+    std::array<uint8_t, kBurst> arrived;
+    for (size_t i = 0; i < count; i++) arrived[i] = frames[i].device;
+    memory_->report_released(frames.data(), verdicts.data(), arrived.data(), count);
+    context.held->free_taken();
+  }
 }
 
 }  // namespace tandem

@@ -22,6 +22,7 @@
 #include "device/packet_device.h"
 #include "engine_devices.h"
 #include "forward.h"
+#include "hold_queue.h"
 #include "id_registry.h"
 #include "mirror.h"
 #include "policy_slot.h"
@@ -58,6 +59,7 @@ struct MirrorNames {
 struct TakenRecords {
   size_t bytes;
   size_t records;
+  uint32_t last_sequence;  // of the record encoded last
 };
 
 struct ConnectionView {
@@ -67,6 +69,7 @@ struct ConnectionView {
   const char* state;
   double idle_s;
   bool from_peer;
+  bool unprotected;
   std::string last_hop;
   const char* forwarding;  // "nat", "dsr", "ipip", "gue"
 };
@@ -75,6 +78,9 @@ struct ServerView {
   std::string name;
   uint32_t connections;
   uint64_t opened, packets_in, bytes_in, packets_out, bytes_out;
+  // As CommitCounts has them.
+  uint64_t held, released, timed_out, refused, beyond, no_peer;
+  uint32_t unprotected;
 };
 
 struct MemberView {
@@ -112,15 +118,18 @@ class Engine {
   const Policy& policy() const { return *policy_.current(); }
   // Of a member that no policy names: nothing happens.
   void set_next_hop(const Address& address, uint16_t port, NextHop hop);
-  bool set_mirror(const std::string& virtual_server, bool on);
+  bool set_mirror(const std::string& virtual_server, MirrorRule rule);
 
   // ---- mirror
-  void set_mirror_wanted(bool on) { runtime_->mirror_wanted.store(on, std::memory_order_release); }
-  TakenRecords take_mirror(uint8_t* into, size_t bytes);
+  // `confirms`: the peer says which records it has and which it refuses, so handshakes may wait for it.
+  void set_mirror_wanted(bool on, bool confirms);
+  TakenRecords take_mirror(uint8_t* into, size_t bytes, bool live_only);
+  void confirm_mirror(uint32_t sequence);
+  void refuse_mirror(const uint32_t* sequences, size_t count);
   MirrorSource& mirror() { return source_; }
   void set_mirror_names(MirrorNames names);
   MirrorNames mirror_names() const;
-  Applied apply_mirror(const uint8_t* records, size_t bytes, uint8_t generation);
+  Applied apply_mirror(const uint8_t* records, size_t bytes, uint8_t generation, RefusedRecords* refused);
   // A bounded part of the walk; `restart` begins it anew. True when it is complete.
   bool drop_unannounced(uint8_t generation, bool restart, uint32_t* closed);
 
@@ -128,6 +137,9 @@ class Engine {
   uint64_t counter(size_t index) const;  // drops, then counts
   const ConnTable& table() const { return table_; }
   const Fragments& fragments() const { return fragments_; }
+  size_t held() const;
+  // Handshakes by how long their client was kept waiting for the peer; see hold_queue.h.
+  std::array<uint64_t, kLatencyBuckets> commit_latency() const;
   std::vector<ServerView> servers() const;
   std::vector<MemberView> members() const;
   // At most `limit` connections from slot *cursor on. Moves *cursor to where the next call goes on; false
@@ -140,10 +152,13 @@ class Engine {
 
  private:
   ForwardContext context_for(size_t worker);
+  void report_held(const ForwardContext& context);
   Nanos now() const;
   SystemError open_devices();
   SystemError start_worker(size_t worker);
   SystemError prepare_ports(const Policy& policy);
+  void tell_holders();
+  void wake_holders();
   void publish_states(const PolicyDraft& draft);
   void translate_mirror_names();
   ConnectionView view(const Connection& connection, Nanos now) const;
@@ -166,6 +181,7 @@ class Engine {
   size_t unannounced_cursor_ = 0;
 
   std::vector<std::unique_ptr<Counters>> counters_;  // by worker
+  std::vector<std::unique_ptr<HoldQueue>> held_;      // by worker
   std::array<MacAddress, kDevicesMax> macs_{};
   std::unique_ptr<MemoryDevice> memory_;
   std::unique_ptr<SweepPace> replay_pace_;

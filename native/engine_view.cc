@@ -42,6 +42,16 @@ const char* forwarding_name(uint32_t control, const VirtualServerState& server) 
   return server.tunnel.load(kRelaxed) == Forwarding::kGue ? "gue" : "ipip";
 }
 
+void add_commits(const CommitCounts& counts, ServerView* view) {
+  view->held = counts.held.load(kRelaxed);
+  view->released = counts.released.load(kRelaxed);
+  view->timed_out = counts.timed_out.load(kRelaxed);
+  view->refused = counts.refused.load(kRelaxed);
+  view->beyond = counts.beyond.load(kRelaxed);
+  view->no_peer = counts.no_peer.load(kRelaxed);
+  view->unprotected = counts.unprotected.load(kRelaxed);
+}
+
 }  // namespace
 
 uint64_t Engine::counter(size_t index) const {
@@ -52,13 +62,28 @@ uint64_t Engine::counter(size_t index) const {
   return sum;
 }
 
+size_t Engine::held() const {
+  size_t sum = 0;
+  for (const auto& held : held_) sum += held->held();
+  return sum;
+}
+
+std::array<uint64_t, kLatencyBuckets> Engine::commit_latency() const {
+  std::array<uint64_t, kLatencyBuckets> sums{};
+  for (const auto& held : held_) {
+    for (size_t i = 0; i < kLatencyBuckets; i++) sums[i] += held->latency[i].load(kRelaxed);
+  }
+  return sums;
+}
+
 std::vector<ServerView> Engine::servers() const {
   std::vector<ServerView> views;
   for (const uint16_t id : ids_.server_ids()) {
     const VirtualServerState& state = runtime_->virtual_servers[id];
     const uint32_t connections = state.connections.load(kRelaxed);
     if (!ids_.server_named(id) && connections == 0) continue;
-    ServerView view{ids_.server_name(id), connections, state.opened.load(kRelaxed), 0, 0, 0, 0};
+    ServerView view{ids_.server_name(id), connections, state.opened.load(kRelaxed), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    add_commits(state.commit, &view);
     for (const auto& traffic : runtime_->traffic) {
       if (traffic == nullptr) continue;
       const Traffic& seen = (*traffic)[id];
@@ -139,6 +164,7 @@ ConnectionView Engine::view(const Connection& connection, Nanos now) const {
   const Deciseconds today = to_deciseconds(now);
   view.idle_s = today > seen ? (today - seen) / 10.0 : 0;
   view.from_peer = (control & Control::kFromPeer) != 0;
+  view.unprotected = (control & Control::kUnprotected) != 0;
   if (const LastHop hop = connection.last_hop.load(kRelaxed); hop != 0) {
     const size_t device = hop_device(hop);
     view.last_hop = mac_text(hop_mac(hop));

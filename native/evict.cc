@@ -11,11 +11,6 @@ namespace {
 
 constexpr auto relaxed = std::memory_order_relaxed;
 
-HalfOpen::Place place_of(const ConnTable& table, const Connection& connection) {
-  return {static_cast<uint32_t>(table.slot_of(connection)), connection.incarnation.load(relaxed),
-          connection.client_port};
-}
-
 FlowKey server_flow_on(const NewConnection& fresh, const SnatAddress& snat, uint16_t port) {
   if (fresh.family == 6)
     return FlowKey::v6(fresh.member, snat.address.octets, fresh.member_port, wire::be16(port), fresh.protocol);
@@ -33,6 +28,11 @@ bool evict(const ForwardContext& context, Connection& connection) {
 }
 
 }  // namespace
+
+HalfOpen::Place place_of(const ConnTable& table, const Connection& connection) {
+  return {static_cast<uint32_t>(table.slot_of(connection)), connection.incarnation.load(relaxed),
+          connection.client_port};
+}
 
 void admit_half_open(const ForwardContext& context, const Connection& opened) {
   HalfOpen& half_open = context.runtime->half_open;

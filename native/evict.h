@@ -11,6 +11,9 @@ namespace tandem {
 // Ports looked at, at most, for one that a half-open connection holds, for one new connection.
 inline constexpr size_t kPortLooksMax = 32;
 
+// A connection as it is remembered by who holds no pointer to it.
+HalfOpen::Place place_of(const ConnTable& table, const Connection& connection);
+
 // `opened` is half-open, and this worker opened it just now: it takes the place of the oldest, which is closed if it is
 // half-open still.
 void admit_half_open(const ForwardContext& context, const Connection& opened);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "burst.h"
+#include "commit.h"
 #include "icmp_error.h"
 #include "member_down.h"
 #include "seam.h"
@@ -71,6 +72,21 @@ void forward_released(const ForwardContext& context, const Fragments::Released* 
     verdicts[i] = forward_later_fragment(burst, frames[i], packet, released[i].ports);
   }
   context.counters->add(Count::kForwarded, burst.forwarded);
+}
+
+size_t forward_held(const ForwardContext& context, Frame* frames, Verdict* verdicts) {
+  const size_t count = take_held(context, frames);
+  if (count == 0) return 0;
+  Burst burst(context);
+  for (size_t i = 0; i < count; ++i) {
+    Arrival arrival;
+    read(burst, frames[i], &arrival);
+    arrival.likely = FlowIndex::kNone;
+    verdicts[i] = handle(burst, frames[i], arrival);
+  }
+  context.counters->add(Count::kForwarded, burst.forwarded);
+  context.counters->add(Count::kPunted, burst.punted);
+  return count;
 }
 
 namespace {
@@ -195,7 +211,12 @@ Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival) {
   return ((before & ~Control::kStateMask) | static_cast<uint32_t>(next)) & ours;
 }
 
-// True: the state is another one now.
+TcpState told_state(uint32_t control) {
+  const auto state = static_cast<TcpState>(control & Control::kStateMask);
+  return is_half_open(state) ? TcpState::kSynReceived : state;
+}
+
+// True: the state is another one now, to the peer's eyes, which knows one kind of half-open (mirror.h).
 [[gnu::noinline]] bool change_control(const Burst& burst, const Packet& packet, bool from_client,
                                       Connection* connection) {
   uint32_t before = connection->control.load(relaxed);
@@ -203,7 +224,7 @@ Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival) {
     const uint32_t after = control_after(burst, packet, from_client, *connection, before);
     if (after == before) return false;
     if (connection->control.compare_exchange_weak(before, after, std::memory_order_acq_rel, relaxed))
-      return ((before ^ after) & Control::kStateMask) != 0;
+      return told_state(before) != told_state(after);
   }
 }
 
@@ -291,11 +312,14 @@ namespace {
     if (const std::optional<Verdict> left = leave_member(burst, frame, arrival, found)) return *left;
   }
   if (const uint32_t control = connection.control.load(relaxed);
-      (control & (Control::kTunnelled | Control::kPortless)) != 0) [[unlikely]] {
+      (control & (Control::kTunnelled | Control::kPortless | Control::kMirrorMask)) != 0) [[unlikely]] {
+    if ((control & Control::kMirrorMask) != 0) {
+      if (const std::optional<Verdict> waits = await_peer(burst, frame, packet, from_client, &connection)) return *waits;
+    }
     if (from_client && (control & Control::kTunnelled) != 0)
       return forward_into_tunnel(burst, frame, arrival, connection);
     if ((control & Control::kPortless) != 0) return forward_portless(burst, frame, arrival, found);
-    clamp_answer(burst, frame, packet, connection);
+    if ((control & Control::kTunnelled) != 0) clamp_answer(burst, frame, packet, connection);
   }
 
   const LastHop member_hop = endpoint.next_hop.load(relaxed);

@@ -16,6 +16,7 @@
 #include "counters.h"
 #include "fragments.h"
 #include "frame.h"
+#include "hold_queue.h"
 #include "mirror.h"
 #include "persistence.h"
 #include "policy.h"
@@ -40,6 +41,7 @@ struct ForwardContext {
   Nanos now;
   Fragments* fragments;
   Persistence* persistence;
+  HoldQueue* held = nullptr;  // this worker's; without one nothing is held, as if it were always full
 };
 
 // Rewrites frames in place and fills one verdict each. At most kBurst frames. Every frame is counted once as
@@ -51,6 +53,10 @@ void forward_burst(const ForwardContext& context, Frame* frames, size_t count, V
 // `frames` receives them as they are to be sent.
 void forward_released(const ForwardContext& context, const Fragments::Released* released, size_t count, Frame* frames,
                       Verdict* verdicts);
+
+// Frames that were held (commit.h) and may go now, forwarded as if they had just come. At most kBurst; `frames` receives
+// them, whose memory is good until HoldQueue::free_taken(), and their number is returned.
+size_t forward_held(const ForwardContext& context, Frame* frames, Verdict* verdicts);
 
 // A few slots of expiry: closes connections past their idle timeout, queues deferred changes, recycles
 // dead slots, drops fragments that were held for too long. Covers [*cursor, *cursor + budget) and wraps; a connection

@@ -1,6 +1,7 @@
 // A packet of no known connection, to one of our virtual MACs: it opens a connection, is answered, refused or dropped.
 #include "answer.h"
 #include "burst.h"
+#include "commit.h"
 
 namespace tandem {
 namespace {
@@ -58,7 +59,11 @@ Verdict open_and_forward(Burst& burst, Frame& frame, const Arrival& arrival, con
   if (opening.server->new_per_client.interval != 0 && !is_within_limit(burst, arrival, *opening.server))
     return drop(burst, Drop::kClientLimit);
   Drop why;
-  Found found = {connect_client(burst.context, frame, arrival.packet, opening, &why), Direction::kFromClient};
+  const auto mirroring = begin_mirroring(burst.context, arrival.packet, *opening.server, opening.state, &why);
+  if (!mirroring) return drop(burst, why);
+  Opening mirrored = opening;
+  mirrored.mirror_control = *mirroring;
+  Found found = {connect_client(burst.context, frame, arrival.packet, mirrored, &why), Direction::kFromClient};
   if (found.connection == nullptr) {
     if (why != Drop::kFlowTaken) return drop(burst, why);
     found = burst.context.table->find(arrival.flow, arrival.hash);  // another worker was faster

@@ -79,7 +79,7 @@ uint16_t IdRegistry::give_server(const std::string& name) {
     servers_[id].name = name;
     server_of_[name] = static_cast<uint16_t>(id);
     // No worker knows the id yet, so its counts may be set from here.
-    runtime_->virtual_servers[id].mirror.store(false, kRelaxed);
+    runtime_->virtual_servers[id].mirror.store(MirrorRule{}, kRelaxed);
     runtime_->virtual_servers[id].opened.store(0, kRelaxed);
     for (const auto& traffic : runtime_->traffic) {
       if (traffic == nullptr) continue;

@@ -21,7 +21,7 @@ namespace tandem {
 struct PolicyDraft {
   struct Server {
     std::string name;
-    bool mirror;
+    MirrorRule mirror;
     IdleTimeouts timeouts;
   };
   std::unique_ptr<Policy> policy;

@@ -8,9 +8,11 @@
 // The mark is the truth and the ring a hint: a slot number in a ring whose connection is not pending (any
 // more) is passed over. take() clears the mark before it reads, so a change in between is marked anew.
 //
-// What is mirrored: TCP of a virtual server with mirror on, from the end of its handshake on. Once the peer
-// knows a connection (kAnnounced), every change of state or last hop is marked, and so is its close; one that
-// closes before needs no record at all. Changes of a group that is not active here (any more) are forgotten:
+// What is mirrored: TCP of a virtual server with mirror on, from the end of its handshake on; with mirror: commit from
+// its SYN on; with after: from when it has lived so long, and then UDP, too. A half-open connection is told as one whose
+// member has answered: what of the handshake is missing is the same to the peer. Once the peer knows a connection
+// (kAnnounced), every change of state or last hop is marked, and so is its close; one that closes before needs no record
+// at all. Changes of a group that is not active here (any more) are forgotten:
 // the active unit decides.
 //
 // Merging never goes backwards. Terms compare first. Within a term one source numbers all its records in
@@ -62,16 +64,34 @@ class MirrorSource {
   Closing close(size_t worker, Connection& connection, CloseIf only = CloseIf::kOpen);
   // True once after changes were queued while the JavaScript thread waited for them (armed).
   bool take_wakeup();
+  // What the peer has said of the last record of a connection that this unit opened.
+  enum class Told : uint8_t { kWaits, kConfirmed, kRefused };
+  Told told(const Connection& connection) const;
+  // Another number whenever told() may say something else of some connection.
+  uint32_t news() const;
 
   // ---- JavaScript thread
   // Encodes whole records into `into`; returns bytes written. Live changes first, then, while a bulk runs,
   // connections from its cursor, a bounded number of slots per call: 0 bytes do not mean that the bulk is over.
-  // `records` receives their number. Clears pending marks; recycles dead slots.
-  size_t take(Participant who, uint8_t* into, size_t bytes, size_t* records);
+  // `records` receives their number. Clears pending marks; recycles dead slots. `live_only`: nothing of a bulk.
+  size_t take(Participant who, uint8_t* into, size_t bytes, size_t* records, bool live_only = false);
+  // Of the record that was encoded last.
+  uint32_t last_sequence() const;
   // Changes queued, or a bulk running.
   bool has_pending() const;
-  // Asks for one wakeup when the next change is queued. False: something is pending already.
-  bool arm();
+  // Changes queued that a handshake waits for.
+  bool has_urgent() const;
+  // Asks for one wakeup when the next change is queued; kUrgent: the next that a handshake waits for. False: such a one
+  // is pending already.
+  enum class Wanted : uint8_t { kNothing, kUrgent, kAny };
+  bool arm(Wanted wanted = Wanted::kAny);
+  // The peer has applied every record up to this sequence, but for those that it refused; refused() comes first.
+  void confirm(uint32_t sequence);
+  void refuse(const uint32_t* sequences, size_t count);
+  // Another peer from here on: what was confirmed so far says nothing of what it has.
+  void forget_confirmed();
+  // Something else that those who wait should look at, a switched rule perhaps.
+  void tell_news();
 
   // Starts a bulk: every mirrored connection of the groups active here will be announced once.
   void start_bulk();
@@ -87,6 +107,12 @@ class MirrorSource {
  public:
   MirrorSource();
   ~MirrorSource();
+};
+
+// Records of one apply() after which the table does not hold their connections.
+struct RefusedRecords {
+  uint32_t* sequences;
+  size_t count;
 };
 
 struct Applied {
@@ -105,7 +131,8 @@ class MirrorSink {
   void set_dictionary(const MirrorDictionary& dictionary);
   // Members by address and port, so that records name them by neither index nor id.
   void set_members(const struct Policy* policy);
-  Applied apply(const uint8_t* records, size_t bytes, uint8_t generation, Nanos now);
+  // `refused`, if given, receives the sequences of records that were refused, and has room for one of each.
+  Applied apply(const uint8_t* records, size_t bytes, uint8_t generation, Nanos now, RefusedRecords* refused = nullptr);
   // Ends a bulk: connections that the peer once knew, of groups that are not active here, and that this
   // generation did not announce, are closed. Bounded: looks at `budget` slots from *cursor; true when the walk
   // is complete.

@@ -166,6 +166,10 @@ size_t parse(const uint8_t* bytes, size_t available, Parsed* parsed) {
   }
 }
 
+void note_refused(const Parsed& parsed, RefusedRecords* refused) {
+  if (refused != nullptr) refused->sequences[refused->count++] = parsed.fresh.sequence;
+}
+
 // Members by address and port: open addressing, at most half full. Built whole, then only read.
 class MemberIndex {
  public:
@@ -221,7 +225,8 @@ class MemberIndex {
 
 struct MirrorSink::Impl {
   bool translate(Parsed* parsed) const;
-  void apply_state(const NewConnection& fresh, const Parsed& parsed, Nanos now, Applied* applied);
+  // False: there is no room for it, or something else stands in its place.
+  bool apply_state(const NewConnection& fresh, const Parsed& parsed, Nanos now, Applied* applied);
   void apply_close(const Parsed& parsed, Nanos now, Applied* applied);
   bool is_newer(const NewConnection& fresh, const Connection& connection) const;
   bool is_same(const NewConnection& fresh, const Connection& connection) const;
@@ -255,7 +260,8 @@ void MirrorSink::start(ConnTable* table, Runtime* runtime, SharedState* shared, 
 void MirrorSink::set_dictionary(const MirrorDictionary& dictionary) { impl_->dictionary = dictionary; }
 void MirrorSink::set_members(const Policy* policy) { impl_->members.build(*policy); }
 
-Applied MirrorSink::apply(const uint8_t* records, size_t bytes, uint8_t generation, Nanos now) {
+Applied MirrorSink::apply(const uint8_t* records, size_t bytes, uint8_t generation, Nanos now,
+                          RefusedRecords* refused) {
   Impl& sink = *impl_;
   TableVisit visit(*sink.table, sink.who);
   sink.applied_at = now;
@@ -284,10 +290,11 @@ Applied MirrorSink::apply(const uint8_t* records, size_t bytes, uint8_t generati
       Parsed& parsed = together[i];
       if (parsed.kind == wire::MirrorKind::kClose) {
         sink.apply_close(parsed, now, &applied);
-      } else if (sink.translate(&parsed)) {
-        sink.apply_state(parsed.fresh, parsed, now, &applied);
-      } else {
+      } else if (!sink.translate(&parsed)) {
         ++applied.unknown;
+        note_refused(parsed, refused);
+      } else if (!sink.apply_state(parsed.fresh, parsed, now, &applied)) {
+        note_refused(parsed, refused);
       }
     }
   }
@@ -309,7 +316,8 @@ bool MirrorSink::Impl::translate(Parsed* parsed) const {
   return true;
 }
 
-void MirrorSink::Impl::apply_state(const NewConnection& fresh, const Parsed& parsed, Nanos now, Applied* applied) {
+bool MirrorSink::Impl::apply_state(const NewConnection& fresh, const Parsed& parsed, Nanos now, Applied* applied) {
+  bool held = false;
   for (int tries = 0; tries < kTriesMax; ++tries) {
     Connection* known = table->find(parsed.from_client, parsed.hash).connection;
     if (known == nullptr) {
@@ -317,10 +325,10 @@ void MirrorSink::Impl::apply_state(const NewConnection& fresh, const Parsed& par
       switch (open_connection(books, who, fresh, now, &opened)) {
         case OpenStatus::kOpened:
           ++applied->applied;
-          return;
+          return true;
         case OpenStatus::kFull:
           ++applied->refused_full;
-          return;
+          return false;
         case OpenStatus::kClientFlowTaken:
           continue;  // a worker was faster
         case OpenStatus::kServerFlowTaken:
@@ -332,17 +340,19 @@ void MirrorSink::Impl::apply_state(const NewConnection& fresh, const Parsed& par
     }
     if (!is_newer(fresh, *known)) {
       // It tells nothing new, but the peer has the connection: a bulk's end must not take it for gone.
-      if (is_same(fresh, *known)) known->generation = fresh.generation;
+      held = is_same(fresh, *known);
+      if (held) known->generation = fresh.generation;
       break;
     }
     if (is_same(fresh, *known)) {
       if (!update(*known, fresh, now)) continue;
       ++applied->applied;
-      return;
+      return true;
     }
     close_connection(books, who, *known, now);
   }
   ++applied->stale;
+  return held;
 }
 
 void MirrorSink::Impl::apply_close(const Parsed& parsed, Nanos now, Applied* applied) {

@@ -15,17 +15,31 @@ constexpr auto relaxed = std::memory_order_relaxed;
 constexpr auto acquire = std::memory_order_acquire;
 constexpr auto acq_rel = std::memory_order_acq_rel;
 
-constexpr uint8_t kTcp = 6;
+constexpr uint8_t kTcp = 6, kUdp = 17;
+// Records refused that are remembered, by the low bits of their sequences.
+constexpr size_t kRefusedPlaces = size_t{1} << 16;
 // Slots of one ring handled together, so that their cache misses overlap.
 constexpr uint32_t kTogether = 32;
 // Slots a bulk looks at in one take(): a few milliseconds of an empty table.
 constexpr size_t kBulkSlots = size_t{1} << 17;
 constexpr size_t kRecordMax = sizeof(wire::MirrorState<16>);
 
-// The peer is told of a connection from the end of its handshake on.
-bool worth_telling(uint32_t control) {
+// A number that wraps is later if it is ahead by less than half of its range (RFC 1982).
+bool later(uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) > 0; }
+
+// The peer is told of a connection from the end of its handshake on, unless it is to hear of it sooner or later.
+bool worth_telling(uint32_t control, uint8_t protocol) {
+  if ((control & (Control::kAnnounced | Control::kCommitting)) != 0) return true;
+  if ((control & Control::kYoung) != 0) return false;
   const auto state = static_cast<TcpState>(control & Control::kStateMask);
-  return (control & Control::kAnnounced) || (state >= TcpState::kEstablished && state <= TcpState::kClosing);
+  return protocol == kUdp || (state >= TcpState::kEstablished && state <= TcpState::kClosing);
+}
+
+// The member of a half-open connection has answered, or is about to: after a takeover the client's ACK completes it.
+uint32_t told_state(uint32_t control, uint8_t protocol) {
+  const uint32_t state = control & Control::kStateMask;
+  const bool half_open = is_half_open(static_cast<TcpState>(state));
+  return protocol == kTcp && half_open ? static_cast<uint32_t>(TcpState::kSynReceived) : state;
 }
 
 // Whole records, one after the other; there is always room for one more when an encoder is called.
@@ -67,7 +81,7 @@ wire::MirrorHead head_of(const Connection& connection, wire::MirrorKind kind, ui
   head.kind_family = static_cast<uint8_t>(static_cast<uint8_t>(kind) << 4 | connection.family);
   head.protocol = connection.protocol;
   head.state =
-      static_cast<uint8_t>((control & Control::kStateMask) | ((control & Control::kNoSnat) ? wire::kMirrorNoSnat : 0));
+      static_cast<uint8_t>(told_state(control, connection.protocol) | ((control & Control::kNoSnat) ? wire::kMirrorNoSnat : 0));
   head.group = connection.group;
   head.term = term;
   head.incarnation = connection.incarnation.load(relaxed);
@@ -127,18 +141,25 @@ static_assert(std::endian::native == std::endian::little);
 }  // namespace
 
 struct MirrorSource::Impl {
-  using PendingRing = Ring<uint32_t, kPendingSlots>;
+  struct PendingRing : Ring<uint32_t, kPendingSlots> {
+    // Of those queued, how many a handshake waited for; and as of the last take that left none (JavaScript thread).
+    alignas(64) std::atomic<uint32_t> urgent{0};
+    uint32_t urgent_sampled = 0, urgent_seen = 0;
+  };
 
   bool active_here(const Connection& connection) const {
     return static_cast<Role>(shared->groups[connection.group].role.load(acquire)) != Role::kStandby;
   }
   bool mirrored(const Connection& connection) const {
-    return connection.protocol == kTcp && runtime->virtual_servers[connection.virtual_server].mirror.load(relaxed);
+    const MirrorRule rule = runtime->virtual_servers[connection.virtual_server].mirror.load(relaxed);
+    if (connection.protocol == kTcp) return rule.mode != MirrorMode::kOff;
+    return connection.protocol == kUdp && rule.mode == MirrorMode::kAsync && rule.waits();
   }
 
   Marked queue(size_t worker, Connection& connection);
   Marked queue_deferred(size_t worker, Connection& connection);
   bool rings_empty() const;
+  bool urgent_pending() const;
   bool drain(PendingRing& ring, Participant who, Output& out);
   void take_pending(Participant who, Connection& connection, Output& out);
   void continue_bulk(Output& out);
@@ -151,8 +172,15 @@ struct MirrorSource::Impl {
   std::vector<std::unique_ptr<PendingRing>> rings;  // one for each worker, and one for the JavaScript thread
 
   // The JavaScript thread has armed: it waits to be woken. `wake`: a change was queued since.
-  alignas(64) std::atomic<bool> armed{false};
+  alignas(64) std::atomic<Wanted> armed{Wanted::kNothing};
   std::atomic<bool> wake{false};
+
+  // What the peer has said: records behind `floor` and up to `confirmed` are in its table, but for those in `refused`.
+  alignas(64) std::atomic<uint32_t> floor{0};
+  std::atomic<uint32_t> confirmed{0};
+  std::atomic<uint32_t> news{0};
+  // By the low bits of a sequence; 0: nothing. What was pushed out by a later one counts as refused, too.
+  std::unique_ptr<std::atomic<uint32_t>[]> refused{new std::atomic<uint32_t>[kRefusedPlaces]()};
 
   // The JavaScript thread's own.
   alignas(64) uint32_t sequence = 0;
@@ -184,7 +212,7 @@ MirrorSource::Marked MirrorSource::mark(size_t worker, Connection& connection) {
   const bool active = static_cast<Role>(impl_->shared->groups[connection.group].role.load(acquire)) == Role::kActive;
   uint32_t marked;
   do {
-    if ((control & Control::kDead) || !worth_telling(control)) return Marked::kNo;
+    if ((control & Control::kDead) || !worth_telling(control, connection.protocol)) return Marked::kNo;
     marked = control;
     if (!(control & Control::kPendingMask)) marked |= Control::kPendingQueued;
     if (active) marked &= ~Control::kFromPeer;
@@ -226,8 +254,11 @@ MirrorSource::Marked MirrorSource::Impl::queue(size_t worker, Connection& connec
     return Marked::kDeferred;
   }
   *place = static_cast<uint32_t>(table->slot_of(connection));
+  const bool urgent = (connection.control.load(relaxed) & Control::kCommitting) != 0;
+  if (urgent) ring.urgent.store(ring.urgent.load(relaxed) + 1, std::memory_order_seq_cst);
   ring.submit(std::memory_order_seq_cst);
-  if (armed.load(std::memory_order_seq_cst)) wake.store(true, relaxed);
+  const Wanted wanted = armed.load(std::memory_order_seq_cst);
+  if (wanted == Wanted::kAny || (urgent && wanted == Wanted::kUrgent)) wake.store(true, relaxed);
   return Marked::kQueued;
 }
 
@@ -245,8 +276,19 @@ MirrorSource::Marked MirrorSource::Impl::queue_deferred(size_t worker, Connectio
 
 bool MirrorSource::take_wakeup() {
   if (!impl_->wake.load(relaxed)) return false;
-  return impl_->wake.exchange(false) && impl_->armed.exchange(false);
+  return impl_->wake.exchange(false) && impl_->armed.exchange(Wanted::kNothing) != Wanted::kNothing;
 }
+
+MirrorSource::Told MirrorSource::told(const Connection& connection) const {
+  const uint32_t sequence = connection.sequence.load(relaxed);
+  const uint32_t confirmed = impl_->confirmed.load(acquire);
+  if (sequence == 0 || !later(sequence, impl_->floor.load(relaxed))) return Told::kWaits;
+  const uint32_t refused = impl_->refused[sequence % kRefusedPlaces].load(relaxed);
+  if (refused == sequence || (refused != 0 && later(refused, sequence))) return Told::kRefused;
+  return later(sequence, confirmed) ? Told::kWaits : Told::kConfirmed;
+}
+
+uint32_t MirrorSource::news() const { return impl_->news.load(std::memory_order_seq_cst); }
 
 // ---- JavaScript thread ----
 
@@ -257,23 +299,53 @@ bool MirrorSource::Impl::rings_empty() const {
 
 bool MirrorSource::has_pending() const { return impl_->bulk_running || !impl_->rings_empty(); }
 
-bool MirrorSource::arm() {
-  impl_->armed.store(true);
-  if (!has_pending()) return true;
-  impl_->armed.store(false);
+bool MirrorSource::Impl::urgent_pending() const {
+  return std::any_of(rings.begin(), rings.end(),
+                     [](const auto& ring) { return ring->urgent.load(std::memory_order_seq_cst) != ring->urgent_seen; });
+}
+
+bool MirrorSource::has_urgent() const { return impl_->urgent_pending(); }
+
+bool MirrorSource::arm(Wanted wanted) {
+  impl_->armed.store(wanted);
+  if (!(wanted == Wanted::kUrgent ? has_urgent() : has_pending())) return true;
+  impl_->armed.store(Wanted::kNothing);
   return false;
 }
 
-size_t MirrorSource::take(Participant who, uint8_t* into, size_t bytes, size_t* records) {
+void MirrorSource::confirm(uint32_t sequence) {
+  impl_->confirmed.store(sequence, std::memory_order_release);
+  tell_news();
+}
+
+void MirrorSource::refuse(const uint32_t* sequences, size_t count) {
+  for (size_t i = 0; i < count; ++i) impl_->refused[sequences[i] % kRefusedPlaces].store(sequences[i], relaxed);
+  tell_news();
+}
+
+void MirrorSource::forget_confirmed() {
+  impl_->confirmed.store(impl_->sequence, relaxed);
+  impl_->floor.store(impl_->sequence, relaxed);
+}
+
+void MirrorSource::tell_news() { impl_->news.fetch_add(1, std::memory_order_seq_cst); }
+
+uint32_t MirrorSource::last_sequence() const { return impl_->sequence; }
+
+size_t MirrorSource::take(Participant who, uint8_t* into, size_t bytes, size_t* records, bool live_only) {
   TableVisit visit(*impl_->table, who);
   Output out{into, into + bytes};
+  for (const auto& ring : impl_->rings) ring->urgent_sampled = ring->urgent.load(std::memory_order_seq_cst);
   // A few of each ring in turn, so that no worker waits for another's; until all are empty.
   for (size_t empty = 0; empty < impl_->rings.size() && out.has_room();) {
     Impl::PendingRing& ring = *impl_->rings[impl_->next_ring];
     impl_->next_ring = (impl_->next_ring + 1) % impl_->rings.size();
     empty = impl_->drain(ring, who, out) ? 0 : empty + 1;
   }
-  if (impl_->bulk_running) impl_->continue_bulk(out);
+  if (out.has_room()) {
+    for (const auto& ring : impl_->rings) ring->urgent_seen = ring->urgent_sampled;
+  }
+  if (impl_->bulk_running && !live_only) impl_->continue_bulk(out);
   *records = out.records;
   return static_cast<size_t>(out.at - into);
 }
@@ -314,7 +386,8 @@ void MirrorSource::Impl::take_pending(Participant who, Connection& connection, O
 void MirrorSource::Impl::encode(Connection& connection, wire::MirrorKind kind, uint32_t control, Output& out) {
   const auto term = static_cast<uint16_t>(shared->groups[connection.group].term.load(relaxed));
   connection.term.store(term, relaxed);
-  connection.sequence.store(++sequence, relaxed);
+  if (++sequence == 0) ++sequence;  // 0: never told
+  connection.sequence.store(sequence, relaxed);
   if (kind == wire::MirrorKind::kState && (control & Control::kDirect)) kind = wire::MirrorKind::kDirect;
   const wire::MirrorHead head = head_of(connection, kind, control, term, sequence);
   const Addresses addresses = addresses_of(*table, connection);
@@ -359,7 +432,7 @@ bool MirrorSource::Impl::announce(Connection& connection, Output& out) {
   uint32_t control = connection.control.load(acquire);
   uint32_t announced;
   do {
-    if ((control & Control::kDead) || !worth_telling(control)) return false;
+    if ((control & Control::kDead) || !worth_telling(control, connection.protocol)) return false;
     announced = (control & ~(Control::kPendingMask | Control::kAnnounced)) | (tell ? Control::kAnnounced : 0);
   } while (!connection.control.compare_exchange_weak(control, announced, acq_rel, acquire));
   if (tell) encode(connection, wire::MirrorKind::kState, control, out);

@@ -18,6 +18,8 @@
 #include "half_open.h"
 #include "icmp_pace.h"
 #include "limits.h"
+#include "mirror_rule.h"
+#include "pace.h"
 #include "tcp_state.h"
 
 namespace tandem {
@@ -77,12 +79,28 @@ struct EndpointAddress {
   uint16_t port;  // of the member as the config has it, host byte order; 0: it has none
 };
 
+// Half-open connections that one worker announces (mirror: commit), 200,000 each second and 20,000 at once: a flood of
+// SYNs takes no more of the mirror channel.
+using CommitPace = Pace<5'000, 20'000>;
+
+// Handshakes of one virtual server with mirror: commit. Any worker.
+struct CommitCounts {
+  std::atomic<uint64_t> held{0};            // frames that waited for the peer
+  std::atomic<uint64_t> released{0};        // of these, sent because the peer had the connection
+  std::atomic<uint64_t> timed_out{0};       // the peer did not answer in time
+  std::atomic<uint64_t> refused{0};         // the peer had no room, or does not know the virtual server or member
+  std::atomic<uint64_t> beyond{0};          // more than may be held or announced
+  std::atomic<uint64_t> no_peer{0};         // opened while nobody was there to tell
+  std::atomic<uint32_t> unprotected{0};     // open now, and the peer may not have them
+};
+
 struct VirtualServerState {
-  std::atomic<bool> mirror{false};  // JavaScript thread
+  std::atomic<MirrorRule> mirror{MirrorRule{}};  // JavaScript thread
   // Written with the policy; kept for the connections of a virtual server that is gone.
   std::atomic<Deciseconds> half_open{0}, established{0}, half_closed{0}, closing{0}, udp{0}, other{0};
   std::atomic<uint32_t> connections{0};  // open now; any participant
   std::atomic<uint64_t> opened{0};
+  CommitCounts commit;
   // What its tunnelled connections go through: kIpip or kGue, and the UDP port of members. JavaScript thread; as they
   // last were when the virtual server has no tunnel any more.
   std::atomic<Forwarding> tunnel{Forwarding::kIpip};
@@ -128,6 +146,9 @@ struct Runtime {
   ClientLimits client_limits;                    // any worker
   // A peer is there to be told: without one no change is marked, and the bulk covers it later.
   std::atomic<bool> mirror_wanted{false};
+  // And it says which records it refuses, so that handshakes may wait for it.
+  std::atomic<bool> commit_wanted{false};
+  std::array<CommitPace, kWorkersMax> commit_paces;  // that worker
 
  private:
   static constexpr uint32_t kEthernetBytes = 14;

@@ -1,6 +1,7 @@
 // Expiry: a bounded walk over a few slots after each burst. See forward.h.
 #include <algorithm>
 
+#include "commit.h"
 #include "connect.h"
 #include "forward.h"
 
@@ -47,6 +48,8 @@ void sweep(const ForwardContext& context, size_t* cursor, size_t budget) {
       if ((control & Control::kPendingMask) == 0) table.recycle(context.worker, *connection);
     } else if (is_expired(context, *connection, control)) {
       if (disconnect(context, *connection)) context.counters->add(Count::kExpired);
+    } else if ((control & (Control::kUnprotected | Control::kYoung)) != 0) {
+      settle_mirroring(context, connection);
     }
   }
 }

@@ -27,6 +27,7 @@ bool Worker::pass(Nanos now) {
     seen += count;
   }
   send_released();
+  send_held();
   const size_t due = pace_.due(now, seen > 0 ? kSweepBusyMax : kSweepIdleMax);
   if (due > 0) sweep(context_, pace_.cursor(), due);
 
@@ -50,6 +51,15 @@ void Worker::send_released() {
     for (size_t i = 0; i < count; i++) send(frames_[i], verdicts_[i]);
     for (const auto& out : devices_) context_.counters->add(Drop::kDeviceFull, out->flush());
     context_.fragments->free_released(context_.worker);
+  }
+}
+
+// Handshakes that waited for the peer.
+void Worker::send_held() {
+  while (const size_t count = forward_held(context_, frames_.data(), verdicts_.data())) {
+    for (size_t i = 0; i < count; i++) send(frames_[i], verdicts_[i]);
+    for (const auto& out : devices_) context_.counters->add(Drop::kDeviceFull, out->flush());
+    context_.held->free_taken();
   }
 }
 
@@ -93,7 +103,14 @@ void Worker::sleep() {
   std::array<pollfd, kDevicesMax + 1> polled;
   polled[0] = {wake_, POLLIN, 0};
   for (size_t i = 0; i < devices_.size(); i++) polled[i + 1] = {devices_[i]->descriptor(), POLLIN, 0};
-  poll(polled.data(), static_cast<nfds_t>(devices_.size() + 1), static_cast<int>(kHeartbeatMs));
+  const int heartbeat_ms = static_cast<int>(kHeartbeatMs);
+  const int wait_ms = context_.held == nullptr ? heartbeat_ms : context_.held->poll_ms(context_.now, heartbeat_ms);
+  poll(polled.data(), static_cast<nfds_t>(devices_.size() + 1), wait_ms);
+  if ((polled[0].revents & POLLIN) != 0) {
+    uint64_t times;
+    if (read(wake_, &times, sizeof times) < 0) { /* nobody wrote after all */
+    }
+  }
 
   bool faulty = false;
   for (size_t i = 0; i < devices_.size(); i++) {
@@ -150,12 +167,20 @@ SystemError Worker::start(std::vector<std::unique_ptr<Device>> devices, Wait wai
   return {};
 }
 
+void Worker::wake() {
+  const uint64_t one = 1;
+  if (write(wake_, &one, sizeof one) < 0) { /* full: the worker wakes by its heartbeat */
+  }
+}
+
+void Worker::look_at_held() {
+  if (context_.held->waits()) wake();
+}
+
 void Worker::stop() {
   stopping_.store(true, std::memory_order_relaxed);
   if (thread_.joinable()) {
-    const uint64_t one = 1;
-    if (write(wake_, &one, sizeof one) < 0) { /* full: the worker wakes by its heartbeat */
-    }
+    wake();
     thread_.join();
   }
   if (wake_ >= 0) close(wake_);

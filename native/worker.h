@@ -68,15 +68,19 @@ class Worker {
   // Index in the vector is the device's index.
   SystemError start(std::vector<std::unique_ptr<Device>> devices, Wait wait = Wait::kPoll);
   void stop();
+  // Any thread: it looks soon at what it holds, if it holds anything.
+  void look_at_held();
 
  private:
   void run();
   bool pass(Nanos now);
   void send(const Frame& frame, const Verdict& verdict);
   void send_released();
+  void send_held();
   void maintain(Nanos now);
   void wait(Nanos now);
   void sleep();
+  void wake();
 
   ForwardContext context_;
   PolicySlot* policy_;
@@ -90,7 +94,7 @@ class Worker {
   std::array<Verdict, kBurst> verdicts_;
   std::array<Fragments::Released, kBurst> released_;
   std::atomic<bool> stopping_{false};
-  int wake_ = -1;  // eventfd: written by stop()
+  int wake_ = -1;  // eventfd: written by stop() and look_at_held()
   std::thread thread_;
 };
 

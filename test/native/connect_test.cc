@@ -123,7 +123,7 @@ TEST(the_clients_way_back_is_learnt_anew_when_it_moves) {
 TEST(a_mirrored_connection_is_marked_when_its_handshake_is_complete) {
   Unit unit;
   REQUIRE(unit.ready);
-  unit.runtime->virtual_servers[0].mirror = true;
+  unit.runtime->virtual_servers[0].mirror = MirrorRule{MirrorMode::kAsync};
   unit.runtime->mirror_wanted = true;
   const uint16_t snat_port = word_at(unit.forward(client_tcp(kSyn), kClientDevice).frame, 34);
   unit.forward(tcp_frame({kVirtualMac4, kMemberMac[0]}, {.source = "10.2.0.11", .destination = "10.2.0.1"},

@@ -220,7 +220,7 @@ TEST(half_open_ports_of_the_never_established_need_no_rest) {
 TEST(half_open_connections_are_nothing_to_the_peer) {
   Unit unit(two_sided_policy(), 1024);
   REQUIRE(unit.ready && unit.runtime->half_open.reserve(64, 1));
-  unit.runtime->virtual_servers[0].mirror = true;
+  unit.runtime->virtual_servers[0].mirror = MirrorRule{MirrorMode::kAsync};
   unit.runtime->mirror_wanted = true;
   const Link elsewhere = {kVirtualMac4, "02:00:00:00:00:77", {9}};
   const auto from = [&](uint32_t number, uint8_t flags) {
@@ -302,7 +302,7 @@ TEST(blind_packets_cut_no_connection_and_only_shorten_its_timeout) {
   for (const Blind& row : kBlind) {
     Unit unit;
     REQUIRE(unit.ready);
-    unit.runtime->virtual_servers[0].mirror = true;
+    unit.runtime->virtual_servers[0].mirror = MirrorRule{MirrorMode::kAsync};
     unit.runtime->mirror_wanted = true;
     unit.table.online(1);
     const Bytes syn = establish(unit);

@@ -145,7 +145,7 @@ TEST(whatever_arrives_gets_one_verdict_and_is_counted_once) {
   Unit unit(std::move(policy), 4096);
   REQUIRE(unit.ready);
   unit.runtime->mirror_wanted = true;
-  for (auto& server : unit.runtime->virtual_servers) server.mirror = true;
+  for (auto& server : unit.runtime->virtual_servers) server.mirror = MirrorRule{MirrorMode::kAsync};
 
   unit.runtime->set_mtu(kServerDevice, 60);
   const std::vector<Bytes> from = seeds();

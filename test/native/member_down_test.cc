@@ -71,7 +71,7 @@ TEST(reselect_moves_the_count_with_the_connection) {
 TEST(the_peer_is_told_that_a_mirrored_connection_was_reset) {
   Unit unit(policy_with(OnMemberDown::kReset));
   REQUIRE(unit.ready);
-  unit.runtime->virtual_servers[0].mirror = true;
+  unit.runtime->virtual_servers[0].mirror = MirrorRule{MirrorMode::kAsync};
   unit.runtime->mirror_wanted = true;
   unit.forward(client_tcp(kSyn), kClientDevice);
   unit.only()->control |= Control::kAnnounced;

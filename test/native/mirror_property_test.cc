@@ -203,7 +203,7 @@ TEST(mirror_taken_while_workers_change_connections) {
   MirrorSource source;
   source.start(&table, runtime.get(), shared.get(), kWorkers);
   runtime->mirror_wanted = true;
-  runtime->virtual_servers[0].mirror = true;
+  runtime->virtual_servers[0].mirror = MirrorRule{MirrorMode::kAsync};
   MirrorUnit standby(1024, 1, Role::kStandby);
   const ConnectionBooks books{&table, runtime.get(), &ports, &source};
 

@@ -102,7 +102,7 @@ TEST(mirror_off_tells_nothing_but_the_end_of_what_was_told) {
   Connection* told = announced(unit, 1);
   Connection* untold = unit.open(numbered(2));
   REQUIRE(told != nullptr && untold != nullptr);
-  unit.runtime->virtual_servers[0].mirror = false;
+  unit.runtime->virtual_servers[0].mirror = MirrorRule{};
   CHECK_EQ(unit.mark(*told), Marked::kNo);
   CHECK_EQ(unit.mark(*untold), Marked::kNo);
   unit.close(*untold);

@@ -23,7 +23,7 @@ struct MirrorUnit {
     source.start(&table, runtime.get(), shared.get(), 1);
     sink.start(&table, runtime.get(), shared.get(), &ports, kJavaScript);
     runtime->mirror_wanted = true;
-    runtime->virtual_servers[0].mirror = true;
+    runtime->virtual_servers[0].mirror = MirrorRule{MirrorMode::kAsync};
     become(role, term);
 
     // The members of numbered(), and one of every other octet up to 9.

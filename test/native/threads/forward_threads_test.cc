@@ -109,7 +109,7 @@ class World {
       state.half_closed = 60;
       state.closing = 20;
       state.udp = 40;
-      state.mirror = server != 2;
+      state.mirror = MirrorRule{server != 2 ? MirrorMode::kAsync : MirrorMode::kOff};
     }
     runtime->mirror_wanted = true;
     for (size_t device = 0; device < 2; ++device)
@@ -268,7 +268,7 @@ struct Peer {
     table.reserve({kSlots, 1});
     source.start(&table, runtime.get(), shared.get(), 0);
     runtime->mirror_wanted = true;
-    runtime->virtual_servers[0].mirror = true;
+    runtime->virtual_servers[0].mirror = MirrorRule{MirrorMode::kAsync};
     shared->groups[0].role = static_cast<uint32_t>(Role::kActive);
     shared->groups[0].term = static_cast<uint32_t>(term);
     ports.start(1);
