@@ -307,6 +307,7 @@ bool MirrorSource::Impl::urgent_pending() const {
 bool MirrorSource::has_urgent() const { return impl_->urgent_pending(); }
 
 bool MirrorSource::arm(Wanted wanted) {
+  if (wanted == Wanted::kUrgent && impl_->armed.load(relaxed) == Wanted::kAny) return true;  // covers it
   impl_->armed.store(wanted);
   if (!(wanted == Wanted::kUrgent ? has_urgent() : has_pending())) return true;
   impl_->armed.store(Wanted::kNothing);

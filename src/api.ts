@@ -13,6 +13,7 @@
 import type { ConfigError, ConfigRevision, ConfigStanding, MirrorMode } from './config/model.js';
 import type {
   AddressText,
+  CommitCounts,
   ConnectionRow,
   OnMemberDown,
   ProtocolName,
@@ -114,12 +115,15 @@ export interface VirtualServerStatus {
   readonly mirror: MirrorMode;
   /** What the config says; differs from `mirror` after `tandem virtual NAME mirror conn ...`. */
   readonly mirrorConfigured: MirrorMode;
+  /** mirror: commit, when the peer does not answer. */
+  readonly onTimeout: 'strict' | 'available';
   readonly connections: number;
   readonly opened: number;
   readonly packetsIn: number;
   readonly bytesIn: number;
   readonly packetsOut: number;
   readonly bytesOut: number;
+  readonly commit: CommitCounts;
 }
 
 /** `unknown`: the monitor has not finished its first round. */
@@ -238,7 +242,16 @@ export interface MirrorStatus {
     /** From taking a batch to its ack, the last time; null: none yet. */
     readonly lastAckMs: number | null;
   };
-  readonly virtualServers: readonly { readonly name: string; readonly mode: MirrorMode }[];
+  readonly virtualServers: readonly {
+    readonly name: string;
+    readonly mode: MirrorMode;
+    readonly commit: CommitCounts;
+  }[];
+  /**
+   * Handshakes with mirror: commit by how long their client was kept waiting: [0] not at all, [n] less than 2^n
+   * microseconds, the last more.
+   */
+  readonly commitLatency: readonly number[];
 }
 
 // -------------------------------------------------------------------------------------------- failover

@@ -79,6 +79,19 @@ export interface SourcePersistence {
   readonly timeoutS: number;
 }
 
+/** How connections of a virtual server are mirrored: native/mirror_rule.h. */
+export interface PolicyMirror {
+  readonly mode: 'off' | 'async' | 'commit';
+  /** async: told once it is so old, 0..6553, tenths are kept; default 0: with its handshake, unless afterBytes. */
+  readonly afterAgeS?: number;
+  /** async: told once so many octets have passed, 0..4,194,240, in steps of 64; default 0. */
+  readonly afterBytes?: number;
+  /** commit: whether a handshake goes on when the peer does not answer; default: available. */
+  readonly onTimeout?: 'strict' | 'available';
+  /** commit: how long it waits, 1..65535. */
+  readonly timeoutMs?: number;
+}
+
 export interface PolicyVirtualServer {
   readonly name: string;
   /** Index into Policy.groups. */
@@ -100,7 +113,7 @@ export interface PolicyVirtualServer {
   readonly guePort?: number;
   /** SNAT addresses to choose from per member; empty: the member sees the client's own address. */
   readonly snatAddresses: readonly AddressText[];
-  readonly mirror: boolean;
+  readonly mirror: PolicyMirror;
   readonly idleTimeoutS: IdleTimeoutS;
   /** Default: no limit. */
   readonly newConnectionsPerClient?: ClientRate | undefined;
@@ -197,6 +210,8 @@ export interface AppliedCounts {
   readonly unknown: number;
   /** The records were not whole; nothing behind the fault was applied. */
   readonly malformed: boolean;
+  /** Sequences of the records after which the table does not hold their connection. */
+  readonly refused: Uint32Array;
 }
 
 export interface ConnectionRow {
@@ -210,8 +225,28 @@ export interface ConnectionRow {
   readonly state: string;
   readonly idleS: number;
   readonly fromPeer: boolean;
+  /** mirror: commit, and the peer may not have it: it went on all the same (onTimeout: available). */
+  readonly unprotected: boolean;
   readonly lastHop: string;
   readonly forwarding: ForwardingName;
+}
+
+/** Handshakes with mirror: commit; all but the last since the start. */
+export interface CommitCounts {
+  /** Frames that waited for the peer. */
+  readonly held: number;
+  /** Of these, sent because the peer had the connection. */
+  readonly released: number;
+  /** The peer did not answer in time. */
+  readonly timedOut: number;
+  /** The peer had no room, or does not know the virtual server or the member. */
+  readonly refused: number;
+  /** More than may be held or announced. */
+  readonly beyond: number;
+  /** Nobody was there to tell. */
+  readonly noPeer: number;
+  /** Open now, and the peer may not have them. */
+  readonly unprotected: number;
 }
 
 export interface VirtualServerCounts {
@@ -222,6 +257,7 @@ export interface VirtualServerCounts {
   readonly bytesIn: number;
   readonly packetsOut: number;
   readonly bytesOut: number;
+  readonly commit: CommitCounts;
 }
 
 export interface MemberCounts {
@@ -257,17 +293,30 @@ export interface Datapath {
   setPolicy(policy: PolicyDescription): void;
   /** Next hops of members, by address and port; those not named keep what they had. */
   setNextHops(hops: readonly NextHop[]): void;
-  /** Switches mirroring of one virtual server; connections are not touched. False: no such name. */
-  setMirror(virtualServer: string, on: boolean): boolean;
+  /** Switches mirroring of one virtual server; connections are not touched, what is held goes on. False: no such name. */
+  setMirror(virtualServer: string, mirror: PolicyMirror): boolean;
 
   // ---- mirror, warm
-  /** Whether a peer is there to be told. Off: no change is marked. */
-  setMirrorWanted(on: boolean): void;
-  /** Copies whole records; returns [bytes, records]. */
-  takeMirror(into: Uint8Array): [bytes: number, records: number];
-  /** Calls back once, on this thread, when a change is queued; at once if one is pending. */
-  onMirrorPending(callback: () => void): void;
-  armMirror(): void;
+  /**
+   * Whether a peer is there to be told. Off: no change is marked. `confirms`: it will be told what the peer has and
+   * refuses, so that handshakes may wait for that; default false.
+   */
+  setMirrorWanted(on: boolean, confirms?: boolean): void;
+  /**
+   * Copies whole records; returns [bytes, records, sequence of the record encoded last]. `liveOnly`: nothing of a bulk,
+   * default false.
+   */
+  takeMirror(into: Uint8Array, liveOnly?: boolean): [bytes: number, records: number, lastRecord: number];
+  /** The peer has applied every record up to this sequence, but for those refused, which are told first. */
+  confirmMirror(lastRecord: number): void;
+  refuseMirror(records: Uint32Array): void;
+  /**
+   * Calls back once, on this thread, when a change is queued; at once if one is pending. `urgent`: a handshake waits for
+   * one that is.
+   */
+  onMirrorPending(callback: (urgent: boolean) => void): void;
+  /** Asks for the next callback; `urgentOnly`: when a handshake waits for the change, default false. */
+  armMirror(urgentOnly?: boolean): void;
   startBulk(): void;
   bulkRunning(): boolean;
   bulkAnnounced(): number;
@@ -287,6 +336,8 @@ export interface Datapath {
   tableCounts(): TableCounts;
   virtualServerCounts(): VirtualServerCounts[];
   memberCounts(): MemberCounts[];
+  /** Handshakes by how long their client was kept waiting: [0] not at all, [n] less than 2^n microseconds, the last more. */
+  commitLatency(): number[];
   /** At most `limit` connections from slot `cursor` on; `next` is null at the end. */
   connections(
     cursor: number,

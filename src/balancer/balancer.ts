@@ -27,12 +27,13 @@ import type {
 } from '../api.js';
 import { ControlError } from '../api.js';
 import { diffConfigs, formatRestartChange } from '../config/diff.js';
-import type { Config, ConfigRefusal, MirrorMode, UnitName } from '../config/model.js';
-import { buildPolicy, memberKey } from '../config/policy.js';
+import type { Config, ConfigRefusal, MirrorMode, UnitName, VirtualServerConfig } from '../config/model.js';
+import { buildPolicy, memberKey, policyMirror } from '../config/policy.js';
 import type { PolicyDescription } from '../datapath.js';
 import { failoverConfiguration } from '../failover/configuration.js';
 import type { RoleReport } from '../failover/messages.js';
 import type { Hello } from '../mirror/messages.js';
+import { VERSION_NACK } from '../mirror/state.js';
 import { formatEndpoint } from '../wire/ip_address.js';
 import { checkConfig } from './config_check.js';
 import { Groups } from './groups.js';
@@ -42,6 +43,7 @@ import {
   configNames,
   counterViews,
   linkViews,
+  noCommits,
   type MemberHealth,
   peerDifferences,
   poolViews,
@@ -167,7 +169,11 @@ export class Balancer implements Control {
       virtualServers: { total: servers.length, available: servers.filter(({ membersUp }) => membersUp > 0).length },
       members: { total: members.length, up: members.filter(({ state }) => state === 'up').length },
       warnings: [
-        ...warnings(groups, servers, links, { present: this.#peer !== null, differences }),
+        ...warnings(groups, servers, links, {
+          present: this.#peer !== null,
+          confirms: (mirror.status().peer?.version ?? 0) >= VERSION_NACK,
+          differences,
+        }),
         ...config.warnings,
       ],
     };
@@ -189,14 +195,17 @@ export class Balancer implements Control {
   }
 
   async mirror(): Promise<MirrorStatus> {
-    const virtualServers = this.#config.virtualServers.map(({ name }) => ({ name, mode: this.#modeOf(name) }));
+    const counts = new Map(this.#ports.datapath.virtualServerCounts().map(({ name, commit }) => [name, commit]));
+    const virtualServers = this.#config.virtualServers.map(({ name }) => {
+      return { name, mode: this.#modeOf(name), commit: counts.get(name) ?? noCommits };
+    });
     const peer = this.#config.units[this.#identity.unit === 'a' ? 'b' : 'a'].mirror;
     const history = {
       peerAddress: formatEndpoint(peer.address, peer.port),
       connectedSince: this.#connectedSince,
       lastError: this.#channelError,
     };
-    return mirrorView(this.#ports.mirror.status(), history, virtualServers);
+    return mirrorView(this.#ports.mirror.status(), history, virtualServers, this.#ports.datapath.commitLatency());
   }
 
   async failover(): Promise<FailoverStatus> {
@@ -273,21 +282,20 @@ export class Balancer implements Control {
   }
 
   async setMirror(virtualServer: string, mode: MirrorMode): Promise<SetMirrorResult> {
-    this.#knownVirtualServer(virtualServer);
-    if (
-      mode !== 'off' &&
-      this.#config.virtualServers.some(({ name, protocol }) => name === virtualServer && protocol === 'udp')
-    ) {
+    const server = this.#knownVirtualServer(virtualServer);
+    const { protocol, mirror } = server;
+    if (protocol === 'udp' && (mode === 'commit' || (mode === 'async' && mirror.after === null))) {
       throw new ControlError(
         'refused',
         'udp_not_mirrored',
-        `virtual server '${virtualServer}' is UDP: only TCP is mirrored`,
+        `virtual server '${virtualServer}' is UDP, which is mirrored only when its connections live longer`,
+        'write mirror: { mode: async, after: { ageS: 1 } } in the config',
       );
     }
     const was = this.#modeOf(virtualServer);
     if (was !== mode) {
       this.#mirrorOverrides.set(virtualServer, mode);
-      this.#ports.datapath.setMirror(virtualServer, mode !== 'off');
+      this.#ports.datapath.setMirror(virtualServer, policyMirror(server, mode));
       // Connections that are open already are announced, or no longer are.
       this.#ports.mirror.resync();
       this.#tellConditions();
@@ -353,13 +361,14 @@ export class Balancer implements Control {
   }
 
   #modeOf(virtualServer: string): MirrorMode {
-    const configured = this.#config.virtualServers.find(({ name }) => name === virtualServer)?.mirror ?? 'off';
+    const configured = this.#config.virtualServers.find(({ name }) => name === virtualServer)?.mirror.mode ?? 'off';
     return this.#mirrorOverrides.get(virtualServer) ?? configured;
   }
 
-  #knownVirtualServer(name: string): void {
-    const names = this.#config.virtualServers.map((server) => server.name);
-    if (names.includes(name)) return;
+  #knownVirtualServer(name: string): VirtualServerConfig {
+    const server = this.#config.virtualServers.find((each) => each.name === name);
+    if (server !== undefined) return server;
+    const names = this.#config.virtualServers.map((each) => each.name);
     throw new ControlError(
       'not_found',
       'unknown_virtual_server',

@@ -1,7 +1,6 @@
 /** The mirror channel as the operator sees it. */
 
 import type { ChannelState, MirrorStatus } from '../api.js';
-import type { MirrorMode } from '../config/model.js';
 import type { MirrorStatus as ChannelStatus } from '../mirror/status.js';
 
 /** What the balancer noted of the channel's ups and downs. */
@@ -26,7 +25,8 @@ export function channelState(status: ChannelStatus): ChannelState {
 export function mirrorView(
   status: ChannelStatus,
   history: ChannelHistory,
-  virtualServers: readonly { readonly name: string; readonly mode: MirrorMode }[],
+  virtualServers: MirrorStatus['virtualServers'],
+  latency: readonly number[],
 ): MirrorStatus {
   const { counters, bulk, peerBulk, inSync } = status;
   return {
@@ -72,5 +72,6 @@ export function mirrorView(
       lastAckMs: status.lastAckMs,
     },
     virtualServers,
+    commitLatency: latency,
   };
 }

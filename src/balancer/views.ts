@@ -98,7 +98,8 @@ export function virtualServerViews(
   const byName = new Map(counts.map((count) => [count.name, count]));
   return config.virtualServers.map((server) => {
     const members = pools.find(({ name }) => name === server.pool)?.members ?? [];
-    const { connections, opened, packetsIn, bytesIn, packetsOut, bytesOut } = byName.get(server.name) ?? noTraffic;
+    const counted = byName.get(server.name) ?? noTraffic;
+    const { connections, opened, packetsIn, bytesIn, packetsOut, bytesOut, commit } = counted;
     return {
       name: server.name,
       address: server.address,
@@ -112,18 +113,29 @@ export function virtualServerViews(
       membersUp: members.filter(({ state }) => state === 'up' || state === 'unknown').length,
       membersTotal: members.length,
       mirror: modeOf(server.name),
-      mirrorConfigured: server.mirror,
+      mirrorConfigured: server.mirror.mode,
+      onTimeout: server.mirror.onTimeout,
       connections,
       opened,
       packetsIn,
       bytesIn,
       packetsOut,
       bytesOut,
+      commit,
     };
   });
 }
 
-const noTraffic = { connections: 0, opened: 0, packetsIn: 0, bytesIn: 0, packetsOut: 0, bytesOut: 0 };
+export const noCommits = { held: 0, released: 0, timedOut: 0, refused: 0, beyond: 0, noPeer: 0, unprotected: 0 };
+const noTraffic = {
+  connections: 0,
+  opened: 0,
+  packetsIn: 0,
+  bytesIn: 0,
+  packetsOut: 0,
+  bytesOut: 0,
+  commit: noCommits,
+};
 
 type NamedSentence = readonly [name: string, sentence: string];
 
@@ -147,7 +159,7 @@ export function warnings(
   groups: readonly TrafficGroupStatus[],
   servers: readonly VirtualServerStatus[],
   links: readonly LinkStatus[],
-  peer: { readonly present: boolean; readonly differences: readonly string[] },
+  peer: { readonly present: boolean; readonly confirms: boolean; readonly differences: readonly string[] },
 ): string[] {
   const mirrored = servers.some(({ mirror }) => mirror !== 'off');
   return [
@@ -163,7 +175,29 @@ export function warnings(
     ...(mirrored && !peer.present
       ? ['the mirror channel is down: connections opened now would not survive a failover']
       : []),
+    ...commitWarnings(servers, peer),
     ...peer.differences,
+  ];
+}
+
+/** What mirror: commit does not do now. `confirms`: the peer names what it refuses, so a handshake can wait for it. */
+function commitWarnings(
+  servers: readonly VirtualServerStatus[],
+  peer: { readonly present: boolean; readonly confirms: boolean },
+): string[] {
+  const commits = servers.filter(({ mirror }) => mirror === 'commit');
+  const why = peer.present ? 'the peer is too old for mirror: commit' : 'there is no peer';
+  return [
+    ...(peer.confirms
+      ? []
+      : commits.map(({ name, onTimeout }) =>
+          onTimeout === 'strict'
+            ? `virtual server ${name}: ${why}, so nothing is opened (onTimeout: strict)`
+            : `virtual server ${name}: ${why}, so connections open unprotected (onTimeout: available)`,
+        )),
+    ...servers
+      .filter(({ commit }) => commit.unprotected > 0)
+      .map(({ name, commit }) => `virtual server ${name}: ${commit.unprotected} connections are not protected`),
   ];
 }
 

@@ -194,15 +194,18 @@ const reload = buildCommand<ClientFlags, [], CliContext>({
   }),
 });
 
+const MODE_OF_WORD = { enable: 'async', commit: 'commit', disable: 'off' } as const;
+
 const virtual = buildCommand<
   ClientFlags,
-  [name: string, mirror: 'mirror', conn: 'conn', mode: 'enable' | 'disable'],
+  [name: string, mirror: 'mirror', conn: 'conn', mode: 'enable' | 'commit' | 'disable'],
   CliContext
 >({
   docs: {
-    brief: 'Switch connection mirroring: virtual NAME mirror conn enable|disable',
+    brief: 'Switch connection mirroring: virtual NAME mirror conn enable|commit|disable',
     fullDescription: [
-      'Switches connection mirroring of one virtual server while it runs. Connections are not touched: those that',
+      'Switches connection mirroring of one virtual server while it runs. enable: async; commit: a handshake waits until',
+      'the peer has its connection. Connections are not touched: those that',
       'are open are told to the peer when they next change. The config file says what holds after a reload.',
     ].join('\n'),
   },
@@ -214,12 +217,12 @@ const virtual = buildCommand<
         { parse: String, placeholder: 'NAME', brief: 'The virtual server' },
         { parse: buildChoiceParser(['mirror']), placeholder: 'mirror', brief: 'The word mirror' },
         { parse: buildChoiceParser(['conn']), placeholder: 'conn', brief: 'The word conn' },
-        { parse: buildChoiceParser(['enable', 'disable']), placeholder: 'enable|disable', brief: 'On or off' },
+        { parse: buildChoiceParser(['enable', 'commit', 'disable']), placeholder: 'mode', brief: 'enable, commit or disable' },
       ],
     },
   },
   func: asking(async (control, _now, _flags, name, _mirror, _conn, mode) => {
-    const result = await control.setMirror(name, mode === 'enable' ? 'async' : 'off');
+    const result = await control.setMirror(name, MODE_OF_WORD[mode]);
     const same = result.was === result.now ? ', as it was' : `, was ${result.was}`;
     return { json: result, text: `virtual server ${result.virtualServer}: mirror ${result.now}${same}` };
   }),

@@ -70,6 +70,7 @@ function revisionText(
 
 export function showVirtualServers(servers: readonly VirtualServerStatus[]): string {
   if (servers.length === 0) return 'no virtual servers are configured';
+  const commits = servers.some(({ mirror, commit }) => mirror === 'commit' || commit.unprotected > 0);
   return table(
     [
       left('NAME'),
@@ -82,6 +83,7 @@ export function showVirtualServers(servers: readonly VirtualServerStatus[]): str
       right('OPENED'),
       right('IN'),
       right('OUT'),
+      ...(commits ? [right('UNPROTECTED')] : []),
     ],
     servers.map((server) => [
       server.name,
@@ -95,6 +97,7 @@ export function showVirtualServers(servers: readonly VirtualServerStatus[]): str
       figure(server.opened),
       `${figure(server.bytesIn)}B`,
       `${figure(server.bytesOut)}B`,
+      ...(commits ? [String(server.commit.unprotected)] : []),
     ]),
   );
 }
@@ -190,7 +193,7 @@ export function showConnections({ rows, next, used }: ConnectionsPage): string {
       row.forwarding,
       row.protocol === 'tcp' ? row.state : protocolText(row.protocol),
       `${Math.round(row.idleS)}s`,
-      row.fromPeer ? 'peer' : 'here',
+      row.unprotected ? 'here, unprotected' : row.fromPeer ? 'peer' : 'here',
     ]),
   );
   return next === null ? lines : `${lines}\n(${rows.length} of ${used} shown; --limit shows more)`;
@@ -239,8 +242,9 @@ export function showMirror(mirror: MirrorStatus, now: number): string {
     ],
   );
   const faults = Object.entries(mirror.faults).map(([reason, count]) => `! channel closed ${count} times: ${reason}`);
+  const commits = showCommits(mirror);
   const modes = mirror.virtualServers.map(({ name, mode }) => `${name}: ${mode}`).join(', ');
-  return [state, '', traffic, '', losses, ...faults, '', `modes  ${modes === '' ? 'no virtual servers' : modes}`].join(
+  return [state, '', traffic, '', losses, ...faults, ...commits, '', `modes  ${modes === '' ? 'no virtual servers' : modes}`].join(
     '\n',
   );
 }
@@ -250,6 +254,44 @@ const SECURITY: Readonly<Record<MirrorStatus['security'], string>> = {
   plaintext: 'none: mirror.plaintext allows it until the units are paired',
   unpaired: 'NOT PAIRED, nothing is mirrored: tandem pair init here, tandem pair join on the other unit',
 };
+
+/** Handshakes that waited for the peer: nothing where no virtual server has them. */
+function showCommits({ virtualServers, commitLatency }: MirrorStatus): string[] {
+  const rows = virtualServers.filter(({ mode, commit }) => mode === 'commit' || commit.held > 0);
+  if (rows.length === 0) return [];
+  const counts = table(
+    [
+      left('COMMIT'),
+      right('HELD'),
+      right('RELEASED'),
+      right('TIMED OUT'),
+      right('REFUSED'),
+      right('BEYOND'),
+      right('NO PEER'),
+      right('UNPROTECTED'),
+    ],
+    rows.map(({ name, commit }) => [
+      name,
+      ...[commit.held, commit.released, commit.timedOut, commit.refused, commit.beyond, commit.noPeer].map(figure),
+      String(commit.unprotected),
+    ]),
+  );
+  const total = commitLatency.reduce((sum, count) => sum + count, 0);
+  const waited = [0.5, 0.99].map((share) => `${share * 100} % ${latencyBelow(commitLatency, share)}`).join(', ');
+  return ['', counts, ...(total === 0 ? [] : [`kept waiting  ${waited} of ${figure(total)} handshakes`])];
+}
+
+/** The bucket in which this share of the handshakes ends, as its upper bound. */
+function latencyBelow(buckets: readonly number[], share: number): string {
+  const wanted = buckets.reduce((sum, count) => sum + count, 0) * share;
+  let seen = 0;
+  const bucket = buckets.findIndex((count) => {
+    seen += count;
+    return seen >= wanted;
+  });
+  if (bucket === 0) return 'not at all';
+  return bucket === buckets.length - 1 ? 'longer' : `less than ${milliseconds(2 ** bucket / 1000)}`;
+}
 
 function running(bulk: { readonly running: boolean }): string {
   return bulk.running ? 'running' : 'idle';

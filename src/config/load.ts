@@ -14,6 +14,7 @@ import type {
   TrafficGroupConfig,
   VirtualServerConfig,
 } from './model.js';
+import { mirrorOf } from './mirror_rules.js';
 import { referenceFaults } from './references.js';
 import { configSchema, datapathSchema, mirrorSchema, type ShapedMonitor, type ShapedVirtualServer } from './schema.js';
 import { answeredOn, semanticFaults } from './semantics.js';
@@ -78,6 +79,7 @@ function build(draft: Draft, raw: { datapath?: unknown; mirror?: unknown }): Con
         port: server.port?.first ?? 0,
         portLast: server.port?.last ?? 65535,
         forwarding: forwardingOf(server),
+        mirror: mirrorOf(server),
         snat: server.snat ?? (server.forwarding === 'nat' ? 'automap' : 'none'),
         links: linksOfAddress(draft, server.address),
         closed: closed.get(server.address) ?? 'drop',

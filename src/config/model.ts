@@ -97,7 +97,17 @@ export interface PoolConfig {
  */
 export type ForwardingConfig = 'nat' | 'dsr' | { readonly tunnel: 'ipip' | 'gue'; readonly port: number };
 
-export type MirrorMode = 'off' | 'async';
+export type MirrorMode = 'off' | 'async' | 'commit';
+
+/** What belongs to another mode holds once that is switched to at run time. */
+export interface MirrorConfig {
+  readonly mode: MirrorMode;
+  /** async: only connections that live longer than either; null: all, from the end of their handshake on. */
+  readonly after: { readonly ageS: number | null; readonly bytes: number | null } | null;
+  /** commit: what becomes of a handshake when the peer does not answer. */
+  readonly onTimeout: 'strict' | 'available';
+  readonly timeoutMs: number;
+}
 
 export interface VirtualServerConfig {
   readonly name: string;
@@ -114,7 +124,7 @@ export interface VirtualServerConfig {
   readonly forwarding: ForwardingConfig;
   /** `automap`: the group's floating address on the member's link. `none`: members route back through it or past it. */
   readonly snat: 'automap' | 'none' | readonly AddressText[];
-  readonly mirror: MirrorMode;
+  readonly mirror: MirrorConfig;
   readonly unknown: UnknownPolicy;
   readonly closed: ClosedPolicy;
   readonly idleTimeoutS: IdleTimeoutS;

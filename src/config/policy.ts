@@ -8,6 +8,7 @@ import type {
   PolicyAddress,
   PolicyDescription,
   PolicyMember,
+  PolicyMirror,
   PolicyPool,
   PolicyVirtualServer,
 } from '../datapath.js';
@@ -106,11 +107,23 @@ function policyVirtualServer(config: Config, server: VirtualServerConfig, inputs
     forwarding: typeof forwarding === 'string' ? forwarding : forwarding.tunnel,
     ...(typeof forwarding === 'string' ? {} : { guePort: forwarding.port }),
     snatAddresses: snatAddresses(server, config.trafficGroups[group]!),
-    mirror: (inputs.mirrorOverrides.get(name) ?? server.mirror) === 'async',
+    mirror: policyMirror(server, inputs.mirrorOverrides.get(name) ?? server.mirror.mode),
     idleTimeoutS,
     newConnectionsPerClient,
     persistence,
   };
+}
+
+/** `mode` may have been switched since the config was read. */
+export function policyMirror({ mirror }: VirtualServerConfig, mode: MirrorMode): PolicyMirror {
+  switch (mode) {
+    case 'off':
+      return { mode };
+    case 'async':
+      return { mode, afterAgeS: mirror.after?.ageS ?? 0, afterBytes: mirror.after?.bytes ?? 0 };
+    case 'commit':
+      return { mode, onTimeout: mirror.onTimeout, timeoutMs: mirror.timeoutMs };
+  }
 }
 
 /** automap: every floating address of the family; the datapath takes one that is answered on the member's device. */

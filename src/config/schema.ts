@@ -258,6 +258,45 @@ const persistence = z.strictObject({
   }),
 });
 
+const MIRROR_MODES = ['off', 'async', 'commit'] as const;
+/** native/mirror_rule.h counts an age in 16 bits of tenths of a second and octets in 16 bits of 64. */
+const AFTER_AGE_MAX_S = 3600;
+const AFTER_BYTES_MAX = 4_000_000;
+
+const after = z
+  .strictObject({
+    ageS: seconds(0.1, AFTER_AGE_MAX_S).optional().meta({ description: 'Once it is as old as this' }),
+    bytes: z
+      .int()
+      .min(64)
+      .max(AFTER_BYTES_MAX)
+      .optional()
+      .meta({ description: 'Once so many octets of frames have passed, either way; counted in steps of 64' }),
+  })
+  .refine(({ ageS, bytes }) => ageS !== undefined || bytes !== undefined, {
+    message: 'says neither ageS nor bytes',
+    params: { code: 'empty_after', hint: 'write after: { ageS: 1 }, or leave it out' },
+  });
+
+const mirrorRule = z.union([
+  z.enum(MIRROR_MODES),
+  z.strictObject({
+    mode: z.enum(MIRROR_MODES),
+    after: after.optional().meta({ description: 'async: only connections that live longer, whichever comes first' }),
+    onTimeout: z.enum(['strict', 'available']).optional().meta({
+      description:
+        'commit, when the peer does not answer in time or is not there. strict: nothing opens; available, the default: ' +
+        'the connection opens and is shown as unprotected until the peer has it',
+    }),
+    timeoutMs: z
+      .int()
+      .min(1)
+      .max(10_000)
+      .optional()
+      .meta({ description: "commit: how long a handshake waits for the peer's answer; default: 100" }),
+  }),
+]);
+
 const forwarding = z.union([
   z.enum(['nat', 'dsr']),
   z.strictObject({
@@ -315,7 +354,10 @@ const virtualServer = z.strictObject({
       description:
         "automap, nat's default: the group's floating address on the member's link; none: servers route through it",
     }),
-  mirror: z.enum(['off', 'async']).default('off').meta({ description: 'Connection mirroring to the peer' }),
+  mirror: mirrorRule.default('off').meta({
+    description:
+      'Connection mirroring: async, told after the handshake; commit, the handshake waits until the peer has it',
+  }),
   unknown: z
     .enum(['drop', 'reset', 'adopt'])
     .default('drop')

@@ -9,6 +9,7 @@ import { addressRules, families, floatingOn } from './address_rules.js';
 import type { Draft } from './draft.js';
 import type { Fault, Path } from './faults.js';
 import { forwardingRules } from './forwarding_rules.js';
+import { mirrorRules } from './mirror_rules.js';
 import { portRules } from './port_rules.js';
 import { MEMBERS_MAX, type ShapedVirtualServer, TRAFFIC_GROUPS_MAX, VIRTUAL_SERVERS_MAX } from './schema.js';
 
@@ -29,7 +30,7 @@ const RULES: readonly Rule[] = [
   snatAddressesFit,
   ...forwardingRules,
   whatIsSaidOfAnAddressAgrees,
-  udpIsNotMirrored,
+  ...mirrorRules,
   ...addressRules,
 ];
 
@@ -266,20 +267,5 @@ function whatIsSaidOfAnAddressAgrees({ virtualServers }: Draft): Fault[] {
       const message = `'${text}' here, but '${other.value}' in virtual server '${other.by}' of the same address`;
       return [{ code: 'address_disagrees', message, path: ['virtualServers', name, key] }];
     }),
-  );
-}
-
-function udpIsNotMirrored({ virtualServers }: Draft): Fault[] {
-  return [...virtualServers].flatMap(([name, { protocol, mirror }]) =>
-    protocol === 'udp' && mirror !== 'off'
-      ? [
-          {
-            code: 'udp_mirror',
-            message: 'UDP is not mirrored',
-            hint: 'write mirror: off',
-            path: ['virtualServers', name, 'mirror'],
-          },
-        ]
-      : [],
   );
 }

@@ -218,7 +218,7 @@ function textOrNull(body: Readonly<Record<string, unknown>>, name: string): stri
   return (body[name] ?? null) === null ? null : text(body, name);
 }
 
-function mirrorMode(value: unknown): 'off' | 'async' {
-  if (value === 'off' || value === 'async') return value;
-  throw new ControlError('bad_request', 'bad_mode', 'mode must be off or async');
+function mirrorMode(value: unknown): 'off' | 'async' | 'commit' {
+  if (value === 'off' || value === 'async' || value === 'commit') return value;
+  throw new ControlError('bad_request', 'bad_mode', 'mode must be off, async or commit');
 }

@@ -36,6 +36,8 @@ export type MirroredDatapath = Pick<
   Datapath,
   | 'setMirrorWanted'
   | 'takeMirror'
+  | 'confirmMirror'
+  | 'refuseMirror'
   | 'onMirrorPending'
   | 'armMirror'
   | 'startBulk'
@@ -149,7 +151,11 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
   }
 
   start(): void {
-    this.#options.datapath.onMirrorPending(() => this.#run({ type: 'pending' }));
+    this.#options.datapath.onMirrorPending((urgent) => {
+      this.#run({ type: 'pending', urgent });
+      // It may have been put off.
+      this.#options.datapath.armMirror(true);
+    });
     if (!this.#settings.dials) this.#connection.listen();
     this.updateRoles();
     this.updateDictionary();
@@ -264,8 +270,14 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
       case 'arm':
         datapath.armMirror();
         break;
+      case 'confirm':
+        datapath.confirmMirror(action.lastRecord);
+        break;
+      case 'refuse':
+        datapath.refuseMirror(action.records);
+        break;
       case 'set-wanted':
-        datapath.setMirrorWanted(action.on);
+        datapath.setMirrorWanted(action.on, action.confirms);
         if (!action.on) this.#discard();
         break;
       case 'start-bulk':
@@ -353,8 +365,10 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
     const buffer = stream === null ? undefined : this.#buffers.acquire();
     let bytes = 0;
     let records = 0;
+    let lastRecord = 0;
     if (stream !== null && buffer !== undefined) {
-      [bytes, records] = datapath.takeMirror(buffer.subarray(HEADER_BYTES, HEADER_BYTES + take.bytes));
+      const room = buffer.subarray(HEADER_BYTES, HEADER_BYTES + take.bytes);
+      [bytes, records, lastRecord] = datapath.takeMirror(room, take.liveOnly);
       if (records === 0) {
         this.#buffers.release(buffer);
       } else {
@@ -363,12 +377,15 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
         stream.write(buffer.subarray(0, HEADER_BYTES + bytes), () => this.#written(buffer));
       }
     }
+    // Whatever the pace of the rest, a handshake that waits is told of at once.
+    datapath.armMirror(true);
     this.#blocked = buffer === undefined || !this.#writable();
     const bulkRunning = datapath.bulkRunning();
     this.#inputs.push({
       type: 'taken',
       bytes,
       records,
+      lastRecord,
       full: buffer === undefined || take.bytes - bytes < RECORD_BYTES_MAX,
       bulkRunning,
       bulkAnnounced: bulkRunning ? 0 : datapath.bulkAnnounced(),

@@ -24,7 +24,8 @@
  *
  * `version` is the version of this layout. What both units understand beyond it is agreed on in `hello`.
  * Fields that a type does not use, and the reserved ones, are zero and checked. A batch's payload is
- * records (native/wire/mirror.h), an ack's is four 64-bit counts, that of the rest is nothing or JSON.
+ * records (native/wire/mirror.h), an ack's is four 64-bit counts, a nack's 32-bit sequences of records, that of the
+ * rest is nothing or JSON.
  *
  * Reading is strict: the first octet that cannot be right ends the stream with one named fault, and
  * nothing behind it is looked at.
@@ -46,6 +47,7 @@ export const RECORD_BYTES_MAX = 94;
 const RECORD_BYTES_MIN = 24;
 const MAGIC = 0x54444d43; // "TDMC"
 const ACK_PAYLOAD_BYTES = 32;
+const SEQUENCE_BYTES = 4;
 
 /** Why a byte stream or what it says was not believed. Each closes the connection and is counted. */
 export const FAULTS = {
@@ -75,7 +77,7 @@ export interface Fault {
 
 interface Layout {
   readonly code: number;
-  readonly payload: 'none' | 'json' | 'records' | 'counts';
+  readonly payload: 'none' | 'json' | 'records' | 'counts' | 'sequences';
   readonly generation: boolean;
   readonly sequence: boolean;
   readonly count: boolean;
@@ -95,6 +97,7 @@ const LAYOUTS: Readonly<Record<MessageType, Layout>> = {
   'hand-over': { code: 11, payload: 'json', generation: false, sequence: false, count: false },
   'take-over': { code: 12, payload: 'json', generation: false, sequence: false, count: false },
   goodbye: { code: 13, payload: 'json', generation: false, sequence: false, count: false },
+  nack: { code: 14, payload: 'sequences', generation: false, sequence: true, count: true },
   'config-offer': { code: 20, payload: 'json', generation: false, sequence: false, count: false },
   'config-prepare': { code: 21, payload: 'json', generation: false, sequence: false, count: false },
   'config-prepared': { code: 22, payload: 'json', generation: false, sequence: false, count: false },
@@ -117,7 +120,7 @@ export function encode(message: Message): Uint8Array {
   writeHeader(bytes, message.type, {
     generation: 'generation' in message ? message.generation : 0,
     sequence: 'sequence' in message ? message.sequence : 0,
-    count: 'count' in message ? message.count : 0,
+    count: countOf(message),
     payloadBytes: payload.length,
   });
   bytes.set(payload, HEADER_BYTES);
@@ -131,6 +134,11 @@ export function writeBatchHeader(
   payloadBytes: number,
 ): void {
   writeHeader(into, 'batch', { ...batch, payloadBytes });
+}
+
+function countOf(message: Message): number {
+  if (message.type === 'nack') return message.refused.length;
+  return 'count' in message ? message.count : 0;
 }
 
 interface HeaderFields {
@@ -159,6 +167,8 @@ function payloadOf(message: Message): Uint8Array {
       return message.records;
     case 'ack':
       return encodeCounts(message.counts);
+    case 'nack':
+      return encodeSequences(message.refused);
     case 'hello':
       return encodeJson(message.hello);
     case 'dictionary':
@@ -193,6 +203,13 @@ function encodeCounts(counts: RecordCounts): Uint8Array {
   setUint53(view, 8, counts.stale);
   setUint53(view, 16, counts.refusedFull);
   setUint53(view, 24, counts.unknown);
+  return bytes;
+}
+
+function encodeSequences(sequences: Uint32Array): Uint8Array {
+  const bytes = new Uint8Array(sequences.length * SEQUENCE_BYTES);
+  const view = new DataView(bytes.buffer);
+  for (const [index, sequence] of sequences.entries()) view.setUint32(index * SEQUENCE_BYTES, sequence);
   return bytes;
 }
 
@@ -301,6 +318,9 @@ function readHeader(header: Uint8Array): OpenMessage | Fault {
   if (layout.payload === 'records' && (count === 0 || count * RECORD_BYTES_MIN > payloadBytes)) {
     return fault('bad_header', `${type}: ${count} records in ${payloadBytes} bytes`);
   }
+  if (layout.payload === 'sequences' && (count === 0 || count * SEQUENCE_BYTES !== payloadBytes)) {
+    return fault('bad_header', `${type}: ${count} sequences in ${payloadBytes} bytes`);
+  }
   return { type, generation, sequence, count, payloadBytes };
 }
 
@@ -312,6 +332,9 @@ function payloadBytesMax(layout: Layout): number {
       return ACK_PAYLOAD_BYTES;
     case 'records':
       return BATCH_BYTES_MAX;
+    // One for each record of a batch at most.
+    case 'sequences':
+      return Math.floor(BATCH_BYTES_MAX / RECORD_BYTES_MIN) * SEQUENCE_BYTES;
     case 'json':
       return PAYLOAD_BYTES_MAX;
   }
@@ -326,6 +349,8 @@ function readMessage(header: OpenMessage, payload: Uint8Array): Message | Fault 
       const counts = readCounts(payload);
       return counts === null ? fault('bad_payload', 'ack: a count beyond 2^53') : { type, sequence, counts };
     }
+    case 'nack':
+      return { type, sequence, refused: readSequences(payload) };
     case 'bulk-begin':
       return { type, generation };
     case 'bulk-end':
@@ -379,6 +404,13 @@ function readCounts(payload: Uint8Array): RecordCounts | null {
     unknown: getUint53(view, 24),
   };
   return Object.values(counts).every(Number.isSafeInteger) ? counts : null;
+}
+
+function readSequences(payload: Uint8Array): Uint32Array {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
+  return Uint32Array.from({ length: payload.length / SEQUENCE_BYTES }, (_, index) =>
+    view.getUint32(index * SEQUENCE_BYTES),
+  );
 }
 
 function fault(name: FaultName, detail: string): Fault {

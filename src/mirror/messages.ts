@@ -56,6 +56,11 @@ export type Message =
     }
   /** Everything up to `sequence` is in the sender's table, or counted as refused. Both are cumulative. */
   | { readonly type: 'ack'; readonly sequence: number; readonly counts: RecordCounts }
+  /**
+   * Records of the batch `sequence` after which the sender's table does not hold their connection: no room, or names it
+   * does not have. Before the batch's ack. Since version 3.
+   */
+  | { readonly type: 'nack'; readonly sequence: number; readonly refused: Uint32Array }
   /** From here on batches announce every connection that the sender is active for. */
   | { readonly type: 'bulk-begin'; readonly generation: number }
   /** What was not announced since `bulk-begin` is gone; `sequence` is the last batch before the marker. */

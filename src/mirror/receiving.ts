@@ -11,7 +11,16 @@ import type { Fault } from './codec.js';
 import type { Message } from './messages.js';
 import { clear, holds } from './roles.js';
 import { count } from './sending.js';
-import type { Action, Input, Millis, OpenLink, Receiving, State, Step } from './state.js';
+import {
+  type Action,
+  type Input,
+  type Millis,
+  type OpenLink,
+  type Receiving,
+  type State,
+  type Step,
+  VERSION_NACK,
+} from './state.js';
 
 type Applied = Extract<Input, { type: 'applied' }>;
 type Dropped = Extract<Input, { type: 'dropped' }>;
@@ -52,9 +61,14 @@ export function onApplied(state: State, link: OpenLink, applied: Applied): Step 
     records_refused_full: more.refusedFull,
     records_unknown: more.unknown,
   });
+  const { sequence } = applied;
+  const nacks: Action[] =
+    more.refused.length > 0 && link.version >= VERSION_NACK
+      ? [{ type: 'send', message: { type: 'nack', sequence, refused: more.refused } }]
+      : [];
   return {
     state: { ...state, counters, link: { ...link, receive: { ...link.receive, counts } } },
-    actions: [{ type: 'send', message: { type: 'ack', sequence: applied.sequence, counts } }],
+    actions: [...nacks, { type: 'send', message: { type: 'ack', sequence, counts } }],
   };
 }
 

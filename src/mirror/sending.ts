@@ -2,7 +2,8 @@
  * The sending half of an open link: when changes are taken, what is in flight, when a bulk ends.
  *
  * The datapath queues changes and coalesces them; this decides only when to take. Idle: at once. Under
- * load: PACE_MS apart, so that a burst becomes one batch. Nothing is taken while too much is unacked or
+ * load: PACE_MS apart, so that a burst becomes one batch. What a handshake waits for (mirror: commit) is taken at once
+ * whatever the pace, and nothing of a bulk with it. Nothing is taken while too much is unacked or
  * the socket is full: changes then stay pending in the datapath, which costs staleness and no memory.
  */
 
@@ -23,14 +24,17 @@ import {
   type Step,
   UNACKED_BATCHES_MAX,
   type Unacked,
+  VERSION_NACK,
 } from './state.js';
 
 type Taken = Extract<Input, { type: 'taken' }>;
 type Ack = Extract<Message, { type: 'ack' }>;
+type Nack = Extract<Message, { type: 'nack' }>;
 
 /** When takeIfDue() has something to do; null: only an input can change that. */
 export function takeDeadline(settings: Settings, send: Sending): Millis | null {
-  return mayTake(settings, send) ? send.takeAt : null;
+  if (!mayTake(settings, send)) return null;
+  return send.urgent ? send.lastTakeAt : send.takeAt;
 }
 
 /** Begins a bulk anew: what the datapath announces from here on carries the next generation. */
@@ -51,7 +55,8 @@ export function beginBulk(state: State, link: OpenLink, now: Millis): Step {
 }
 
 /** The datapath has something to take: at once if the channel is idle. */
-export function onPending(settings: Settings, state: State, link: OpenLink, now: Millis): Step {
+export function onPending(settings: Settings, state: State, link: OpenLink, urgent: boolean, now: Millis): Step {
+  if (urgent) return takeIfDue(settings, state, { ...link, send: { ...link.send, urgent } }, now);
   if (link.send.takeAt !== null) return { state, actions: [] };
   const takeAt = Math.max(now, link.send.lastTakeAt + paceMs(settings));
   return takeIfDue(settings, state, { ...link, send: { ...link.send, takeAt } }, now);
@@ -59,14 +64,13 @@ export function onPending(settings: Settings, state: State, link: OpenLink, now:
 
 export function takeIfDue(settings: Settings, state: State, link: OpenLink, now: Millis): Step {
   const { send } = link;
-  if (send.takeAt === null || now < send.takeAt || !mayTake(settings, send)) {
-    return { state: { ...state, link }, actions: [] };
-  }
+  const due = send.takeAt !== null && now >= send.takeAt;
+  if ((!due && !send.urgent) || !mayTake(settings, send)) return { state: { ...state, link }, actions: [] };
   const room = settings.queueBytesMax - send.unackedBytes;
   const bytes = Math.min(send.bulk === 'running' ? settings.bulkBytes : settings.batchBytes, room);
   return {
-    state: { ...state, link: { ...link, send: { ...send, taking: true, lastTakeAt: now } } },
-    actions: [{ type: 'take', bytes, generation: state.generation, sequence: send.sequence + 1 }],
+    state: { ...state, link: { ...link, send: { ...send, taking: true, urgent: false, lastTakeAt: now } } },
+    actions: [{ type: 'take', bytes, generation: state.generation, sequence: send.sequence + 1, liveOnly: !due }],
   };
 }
 
@@ -78,7 +82,7 @@ export function onTaken(settings: Settings, state: State, link: OpenLink, taken:
     send = remember(send, taken, now);
     counters = count(counters, { batches_sent: 1, records_sent: taken.records, bytes_sent: taken.bytes });
   }
-  send = { ...send, takeAt: nextTakeAt(settings, taken, now) };
+  send = { ...send, takeAt: nextTakeAt(settings, link.send, taken, now) };
   const actions: Action[] = send.takeAt === null ? [{ type: 'arm' }] : [];
   let next: State = { ...state, counters };
   let open: OpenLink = { ...link, send };
@@ -132,10 +136,25 @@ export function onAck(settings: Settings, state: State, link: OpenLink, ack: Ack
       lastAckMs: last === undefined ? send.lastAckMs : now - last.takenAt,
     },
   };
-  const settled = settleFlushes({ ...state, counters, link: open }, open, []);
+  const confirmed: Action[] =
+    last === undefined || link.version < VERSION_NACK ? [] : [{ type: 'confirm', lastRecord: last.lastRecord }];
+  const settled = settleFlushes({ ...state, counters, link: open }, open, confirmed);
   if (settled.state.link.name !== 'open') return settled;
   const taken = takeIfDue(settings, settled.state, settled.state.link, now);
   return { state: taken.state, actions: [...settled.actions, ...taken.actions] };
+}
+
+/** What it names is of a batch that is not acked yet, so nothing of it was confirmed. */
+export function onNack(state: State, link: OpenLink, nack: Nack): Step | Fault {
+  const { acked, sequence } = link.send;
+  if (nack.sequence > sequence || nack.sequence <= acked) {
+    return { name: 'bad_sequence', detail: `nack of ${nack.sequence}, sent ${sequence}, acked ${acked}` };
+  }
+  const counters = count(state.counters, { peer_nacked: nack.refused.length });
+  return {
+    state: { ...state, counters, link },
+    actions: link.version < VERSION_NACK ? [] : [{ type: 'refuse', records: nack.refused }],
+  };
 }
 
 /** Asks for everything pending now to be taken and acked; `flushed` follows. */
@@ -166,7 +185,7 @@ function mayTake(settings: Settings, send: Sending): boolean {
 
 function remember(send: Sending, taken: Taken, now: Millis): Sending {
   const sequence = send.sequence + 1;
-  const batch: Unacked = { sequence, bytes: taken.bytes, records: taken.records, takenAt: now };
+  const batch: Unacked = { sequence, bytes: taken.bytes, records: taken.records, lastRecord: taken.lastRecord, takenAt: now };
   return {
     ...send,
     sequence,
@@ -175,7 +194,9 @@ function remember(send: Sending, taken: Taken, now: Millis): Sending {
   };
 }
 
-function nextTakeAt(settings: Settings, taken: Taken, now: Millis): Millis | null {
+function nextTakeAt(settings: Settings, before: Sending, taken: Taken, now: Millis): Millis | null {
+  // One that came out of turn leaves the turn as it was.
+  if (before.takeAt !== null && before.takeAt > now) return before.takeAt;
   if (taken.bulkRunning) return now + paceMs(settings);
   if (taken.full) return now;
   return taken.records > 0 ? now + paceMs(settings) : null;

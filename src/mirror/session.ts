@@ -33,7 +33,7 @@ import {
 import type { Fault } from './codec.js';
 import type { GroupRole, Hello, Message } from './messages.js';
 import { dropIfDue, onApplied, onBatch, onBulkBegin, onBulkEnd, onDropped } from './receiving.js';
-import { beginBulk, count, onAck, onDrained, onFlush, onPending, onTaken, takeDeadline, takeIfDue } from './sending.js';
+import { beginBulk, count, onAck, onDrained, onFlush, onNack, onPending, onTaken, takeDeadline, takeIfDue } from './sending.js';
 import {
   type Action,
   act,
@@ -55,6 +55,7 @@ import {
   stay,
   VERSION_MAX,
   VERSION_MIN,
+  VERSION_NACK,
 } from './state.js';
 
 export function initial(dictionary: MirrorDictionary, config: Hello['config'], groups: readonly GroupRole[]): State {
@@ -145,7 +146,7 @@ function whileOpen(settings: Settings, state: State, link: OpenLink, input: Inpu
     case 'heard':
       return stay({ ...state, link: { ...link, deadAt: now + silenceMs(settings) } });
     case 'pending':
-      return onPending(settings, state, link, now);
+      return onPending(settings, state, link, input.urgent ?? false, now);
     case 'taken': {
       const roles = input.groups === null ? stay(state) : onGroups(state, input.groups, now);
       if (roles.state.link.name !== 'open') return roles;
@@ -234,7 +235,7 @@ function open(settings: Settings, state: State, hello: Hello, now: Millis): Step
       { type: 'send', message: { type: 'dictionary', dictionary: state.dictionary } },
       // The hello was sent before roles changed, perhaps, and before the peer's terms were known.
       { type: 'send', message: { type: 'terms', groups: reportedGroups(known) } },
-      { type: 'set-wanted', on: true },
+      { type: 'set-wanted', on: true, confirms: version >= VERSION_NACK },
       ...bulk.actions,
     ],
   };
@@ -261,7 +262,7 @@ function lose(next: State, link: OpenLink, reason: string): Step {
   ];
   return {
     state: { ...next, counters: count(next.counters, { losses: 1 }) },
-    actions: [{ type: 'set-wanted', on: false }, ...failures, { type: 'peer-gone', reason }],
+    actions: [{ type: 'set-wanted', on: false, confirms: false }, ...failures, { type: 'peer-gone', reason }],
   };
 }
 
@@ -373,6 +374,8 @@ function onOpenMessage(settings: Settings, state: State, link: OpenLink, message
       return onBatch(state, link, message);
     case 'ack':
       return onAck(settings, state, link, message, now);
+    case 'nack':
+      return onNack(state, link, message);
     case 'bulk-begin':
       return onBulkBegin(state, link, message.generation);
     case 'bulk-end':
@@ -425,6 +428,7 @@ function nothingSent(now: Millis): Sending {
     takeAt: null,
     lastTakeAt: now,
     taking: false,
+    urgent: false,
     blocked: false,
     peerCounts: { applied: 0, stale: 0, refusedFull: 0, unknown: 0 },
     lastAckMs: null,

@@ -39,6 +39,8 @@ export interface Settings {
 /** Versions of the protocol beyond the framing. */
 export const VERSION_MIN = 2;
 export const VERSION_MAX = 3;
+/** From this one on refused records are named (nack), so that a handshake may wait for an ack. */
+export const VERSION_NACK = 3;
 /** The first that knows `config-*` messages. */
 export const CONFIG_VERSION = 3;
 
@@ -116,6 +118,8 @@ export interface Sending {
   readonly lastTakeAt: Millis;
   /** A take was asked for and has not been answered. */
   readonly taking: boolean;
+  /** A handshake waits for a change: it is taken whatever the pace. */
+  readonly urgent: boolean;
   /** The socket holds enough; wait until it has drained. */
   readonly blocked: boolean;
   /** What the peer's last ack said. */
@@ -128,6 +132,8 @@ export interface Unacked {
   readonly sequence: number;
   readonly bytes: number;
   readonly records: number;
+  /** Sequence of the record encoded last when it was taken: what its ack confirms. */
+  readonly lastRecord: number;
   readonly takenAt: Millis;
 }
 
@@ -164,6 +170,7 @@ export const COUNTERS = {
   records_acked: 'records of batches that the peer acked',
   peer_stale: 'records that the peer had newer',
   peer_refused_full: 'records that the peer refused because its table was full',
+  peer_nacked: 'records that the peer named as refused',
   peer_unknown: 'records whose virtual server or member the peer does not have',
   batches_received: 'batches received from the peer',
   records_received: 'records received from the peer',
@@ -196,8 +203,8 @@ export type Input =
   /** Bytes came in, whole message or not. */
   | { readonly type: 'heard' }
   | { readonly type: 'message'; readonly message: Message }
-  /** The datapath has changes to take. */
-  | { readonly type: 'pending' }
+  /** The datapath has changes to take; a handshake waits for one of them if `urgent`. */
+  | { readonly type: 'pending'; readonly urgent?: boolean }
   /**
    * Result of `take`. `full`: no room was left for one more record. `writable`: the socket would take more.
    * `groups`: this unit's roles of this moment, wanted when no bulk is running.
@@ -206,6 +213,7 @@ export type Input =
       readonly type: 'taken';
       readonly bytes: number;
       readonly records: number;
+      readonly lastRecord: number;
       readonly full: boolean;
       readonly bulkRunning: boolean;
       readonly bulkAnnounced: number;
@@ -233,11 +241,24 @@ export type Input =
 export type Action =
   | { readonly type: 'dial' }
   | { readonly type: 'send'; readonly message: Message }
-  /** Take at most `bytes` of records, send them as this batch if there are any, and answer `taken`. */
-  | { readonly type: 'take'; readonly bytes: number; readonly generation: number; readonly sequence: number }
+  /**
+   * Take at most `bytes` of records, send them as this batch if there are any, and answer `taken`. `liveOnly`: nothing of
+   * a bulk, which keeps its pace.
+   */
+  | {
+      readonly type: 'take';
+      readonly bytes: number;
+      readonly generation: number;
+      readonly sequence: number;
+      readonly liveOnly: boolean;
+    }
+  /** The peer's table has every record up to this one, but for those refused before. */
+  | { readonly type: 'confirm'; readonly lastRecord: number }
+  | { readonly type: 'refuse'; readonly records: Uint32Array }
   /** Ask the datapath for one `pending`. */
   | { readonly type: 'arm' }
-  | { readonly type: 'set-wanted'; readonly on: boolean }
+  /** `confirms`: the peer names what it refuses, so `confirm` and `refuse` will follow. */
+  | { readonly type: 'set-wanted'; readonly on: boolean; readonly confirms: boolean }
   | { readonly type: 'start-bulk' }
   /** The view in `records` holds only until this is carried out; answer `applied`. */
   | { readonly type: 'apply'; readonly sequence: number; readonly records: Uint8Array; readonly stamp: number }

@@ -26,7 +26,7 @@ const downloadBytes = 50 * 1024 * 1024;
 const virtual4 = '10.1.0.100';
 const virtual6 = 'fd01::100';
 const idleTimeoutS = { halfOpen: 10, established: 300, halfClosed: 60, closing: 5, udp: 30 };
-const common = { group: 0, port: 80, protocol: 'tcp', unknown: 'drop', mirror: false, idleTimeoutS } as const;
+const common = { group: 0, port: 80, protocol: 'tcp', unknown: 'drop', mirror: { mode: 'off' }, idleTimeoutS } as const;
 const member = { port: 80, weight: 1, up: true, device: 1 } as const;
 const policy: PolicyDescription = {
   groups: [{ name: 'main', vrids: [51, 51], floating: [[], ['10.2.0.1']] }],

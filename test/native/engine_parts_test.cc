@@ -83,7 +83,7 @@ PolicyDraft draft(const std::vector<std::string>& names) {
   for (size_t i = 0; i < names.size(); i++) {
     add_server(*made.policy, "10.1.0.100", static_cast<uint16_t>(80 + i), IPPROTO_TCP, 0,
                {{policy_address("10.2.0.1"), 0}});
-    made.servers.push_back({names[i], false, {}});
+    made.servers.push_back({names[i], {}, {}});
   }
   return made;
 }

@@ -78,7 +78,7 @@ struct Unit {
             &counters,     runtime->traffic[0].get(),
             macs.data(),   0,
             now,           &fragments,
-            &persistence};
+            &persistence,  &held};
   }
 
   // One burst. Each frame lies in memory of exactly its size and the room that forward.h promises.
@@ -123,13 +123,27 @@ struct Unit {
     return sent;
   }
 
+  // Handshakes that waited for the peer and may go now.
+  std::vector<Sent> sent_late() {
+    std::vector<Sent> sent;
+    Frame frames[kBurst];
+    Verdict verdicts[kBurst];
+    while (const size_t count = forward_held(context(), frames, verdicts)) {
+      for (size_t i = 0; i < count; ++i)
+        sent.push_back({verdicts[i], Bytes(frames[i].data, frames[i].data + frames[i].bytes), false});
+      held.free_taken();
+    }
+    table.quiesce(0);
+    return sent;
+  }
+
   // received = forwarded + answered + punted + dropped + held
   bool is_balanced() const {
     uint64_t sum = count(Count::kForwarded) + count(Count::kPunted) + count(Count::kArpReplies) +
                    count(Count::kNeighbourAdvertisements) + count(Count::kEchoReplies) + count(Count::kResetsSent) +
                    count(Count::kTimeExceededSent) + count(Count::kTooBigSent);
     for (const auto& drop : counters.drops) sum += drop;
-    return sum + fragments.held() == count(Count::kReceived);
+    return sum + fragments.held() + held.held() == count(Count::kReceived);
   }
 
   void sweep_all() {
@@ -154,6 +168,7 @@ struct Unit {
   SnatPorts ports;
   Fragments fragments;
   Persistence persistence;
+  HoldQueue held;  // refuses everything until a test reserves it
   MirrorSource mirror;
   Counters counters;
   std::array<MacAddress, kDevicesMax> macs{};

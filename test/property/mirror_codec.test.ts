@@ -88,6 +88,9 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     .record({ generation, sequence, batch: records })
     .map(({ batch, ...rest }): Message => ({ type: 'batch', ...rest, count: batch.count, records: batch.records })),
   fc.record({ sequence, counts }).map((ack): Message => ({ type: 'ack', ...ack })),
+  fc
+    .record({ sequence, refused: fc.uint32Array({ minLength: 1, maxLength: 50 }) })
+    .map((nack): Message => ({ type: 'nack', ...nack })),
   generation.map((each): Message => ({ type: 'bulk-begin', generation: each })),
   fc.record({ generation, sequence, count: whole(0xffff_ffff) }).map((end): Message => ({ type: 'bulk-end', ...end })),
   fc.record({ generation, count: whole(0xffff_ffff) }).map((ack): Message => ({ type: 'bulk-ack', ...ack })),

@@ -42,7 +42,7 @@ export class ModelDatapath implements MirroredDatapath {
   readonly #capacity: number;
   #wanted = false;
   #armed = false;
-  #onPending: () => void = () => {};
+  #onPending: (urgent: boolean) => void = () => {};
   #bulk: number[] | null = null;
   #announced = 0;
   /** Of the record encoded last: one count for all connections. */
@@ -100,7 +100,7 @@ export class ModelDatapath implements MirroredDatapath {
   #tell(): void {
     if (!this.#armed) return;
     this.#armed = false;
-    this.#onPending();
+    this.#onPending(false);
   }
 
   // ---- what the mirror channel sees
@@ -110,11 +110,12 @@ export class ModelDatapath implements MirroredDatapath {
     if (!on) this.flying.clear();
   }
 
-  onMirrorPending(callback: () => void): void {
+  onMirrorPending(callback: (urgent: boolean) => void): void {
     this.#onPending = callback;
   }
 
-  armMirror(): void {
+  armMirror(urgentOnly = false): void {
+    if (urgentOnly) return;
     this.#armed = true;
     if (this.pending.size > 0) this.#tell();
   }
@@ -137,7 +138,7 @@ export class ModelDatapath implements MirroredDatapath {
     return this.#announced;
   }
 
-  takeMirror(into: Uint8Array): [bytes: number, records: number] {
+  takeMirror(into: Uint8Array, liveOnly = false): [bytes: number, records: number, lastRecord: number] {
     let bytes = 0;
     let records = 0;
     const put = (id: number): void => {
@@ -145,12 +146,12 @@ export class ModelDatapath implements MirroredDatapath {
       records += 1;
     };
     for (const id of this.pending) {
-      if (into.length - bytes < STATE_BYTES) return [bytes, records];
+      if (into.length - bytes < STATE_BYTES) return [bytes, records, this.#sequence];
       this.pending.delete(id);
       if (holds(this.#role())) put(id);
       else if (this.connections.get(id)?.closed) this.connections.delete(id);
     }
-    while (this.#bulk !== null && into.length - bytes >= STATE_BYTES) {
+    while (!liveOnly && this.#bulk !== null && into.length - bytes >= STATE_BYTES) {
       const id = this.#bulk.pop();
       if (id === undefined) {
         this.#bulk = null;
@@ -159,7 +160,7 @@ export class ModelDatapath implements MirroredDatapath {
         put(id);
       }
     }
-    return [bytes, records];
+    return [bytes, records, this.#sequence];
   }
 
   #encode(id: number, into: Uint8Array): number {
@@ -183,6 +184,10 @@ export class ModelDatapath implements MirroredDatapath {
     return bytes;
   }
 
+  // No handshakes here: nobody waits for what the peer says of a record.
+  confirmMirror(): void {}
+  refuseMirror(): void {}
+
   setMirrorDictionary(): void {}
 
   mirrorDictionary(): MirrorDictionary {
@@ -190,7 +195,7 @@ export class ModelDatapath implements MirroredDatapath {
   }
 
   applyMirror(records: Uint8Array, stamp: number): AppliedCounts {
-    const counts = { applied: 0, stale: 0, refusedFull: 0, unknown: 0, malformed: false };
+    const counts = { applied: 0, stale: 0, refusedFull: 0, unknown: 0, malformed: false, refused: new Uint32Array(0) };
     for (let offset = 0; offset < records.length; ) {
       const closes = records[offset]! >> 4 === 2;
       const bytes = closes ? CLOSE_BYTES : STATE_BYTES;

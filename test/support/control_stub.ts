@@ -12,6 +12,7 @@ import type {
   Status,
   VirtualServerStatus,
 } from '../../src/api.js';
+import { noCommits } from '../../src/balancer/views.js';
 import type { ConnectionRow } from '../../src/datapath.js';
 
 /** The time at which the answers are looked at. */
@@ -74,12 +75,14 @@ export const virtualServers: readonly VirtualServerStatus[] = [
     membersTotal: 2,
     mirror: 'off',
     mirrorConfigured: 'async',
+    onTimeout: 'available',
     connections: 12_345,
     opened: 1_234_567,
     packetsIn: 100,
     bytesIn: 999,
     packetsOut: 100,
     bytesOut: 1_500_000_000,
+    commit: noCommits,
   },
 ];
 
@@ -217,9 +220,10 @@ export const mirror: MirrorStatus = {
   faults: { bad_magic: 1 },
   lag: { oldestUnackedMs: 1.2, unackedBytes: 4096, unackedBatches: 1, lastAckMs: 0.4 },
   virtualServers: [
-    { name: 'www', mode: 'async' },
-    { name: 'dns', mode: 'off' },
+    { name: 'www', mode: 'async', commit: noCommits },
+    { name: 'dns', mode: 'off', commit: noCommits },
   ],
+  commitLatency: new Array<number>(24).fill(0),
 };
 
 export const failover: FailoverStatus = {
@@ -275,6 +279,7 @@ export const connection: ConnectionRow = {
   state: 'established',
   idleS: 3.2,
   fromPeer: true,
+  unprotected: false,
   forwarding: 'nat',
   lastHop: '02:00:00:00:0c:01 on client',
 };

@@ -27,7 +27,7 @@ export const virtualServer: PolicyVirtualServer = {
   pool: 0,
   unknown: 'drop',
   snatAddresses: [FLOATING],
-  mirror: true,
+  mirror: { mode: 'async' },
   idleTimeoutS: { halfOpen: 10, established: 300, halfClosed: 60, closing: 5, udp: 30 },
 };
 

@@ -218,7 +218,7 @@ function policy(): PolicyDescription {
         pool,
         unknown: 'drop' as const,
         snatAddresses: [deviceAddress.floating[family]],
-        mirror: false,
+        mirror: { mode: 'off' },
         idleTimeoutS,
       })),
     ),

@@ -13,7 +13,11 @@ import {
 } from './topology.js';
 
 export interface PairOptions {
-  readonly mirror: 'off' | 'async';
+  readonly mirror:
+    | 'off'
+    | 'async'
+    | 'commit'
+    | { readonly mode: 'commit'; readonly onTimeout: 'strict' | 'available'; readonly timeoutMs: number };
   readonly advertIntervalMs?: number;
   readonly preempt?: boolean;
   /** Servers that are members of every pool; default: all three. */

@@ -82,9 +82,10 @@ class World {
     const datapath: Partial<Datapath> = {
       setPolicy: (policy) => void this.policies.push(policy),
       setNextHops: () => {},
-      setMirror: (name, on) => call(`setMirror ${name} ${on}`) > 0,
+      setMirror: (name, { mode }) => call(`setMirror ${name} ${mode}`) > 0,
       tableCounts: () => ({ capacity: 1000, used: 3, waiting: 0, bytes: 96_000 }),
       virtualServerCounts: () => [],
+      commitLatency: () => [],
       memberCounts: () => [
         { address: '10.2.0.11', port: 80, connections: 7, opened: 9, limited: 3, persisted: 2, share: 0.5 },
       ],
@@ -347,7 +348,7 @@ describe('the operator', () => {
     });
     expect(world.calls).toEqual([]);
     await world.balancer.setMirror('www', 'off');
-    expect(world.calls).toEqual(['setMirror www false', 'resync']);
+    expect(world.calls).toEqual(['setMirror www off', 'resync']);
     const [www] = await world.balancer.virtualServers();
     expect([www!.mirror, www!.mirrorConfigured]).toEqual(['off', 'async']);
   });

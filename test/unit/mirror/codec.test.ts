@@ -18,6 +18,7 @@ import type { Message } from '../../../src/mirror/messages.js';
 const keepalive: Message = { type: 'keepalive' };
 const batch: Message = { type: 'batch', generation: 3, sequence: 7, count: 2, records: new Uint8Array(92) };
 const ack: Message = { type: 'ack', sequence: 9, counts: { applied: 1, stale: 2, refusedFull: 3, unknown: 4 } };
+const nack: Message = { type: 'nack', sequence: 9, refused: Uint32Array.of(3, 0xffff_ffff) };
 const goodbye: Message = { type: 'goodbye', reason: 'x' };
 
 interface Row {
@@ -35,7 +36,7 @@ const rows: readonly Row[] = [
   {
     name: 'a type that is not there yet',
     message: keepalive,
-    spoil: (view) => view.setUint8(5, 14),
+    spoil: (view) => view.setUint8(5, 99),
     fault: 'unknown_type',
   },
   { name: 'a reserved bit', message: keepalive, spoil: (view) => view.setUint8(6, 1), fault: 'bad_header' },
@@ -70,6 +71,14 @@ const rows: readonly Row[] = [
     message: batch,
     spoil: (view) => view.setUint32(20, 4),
     fault: 'bad_header',
+  },
+  { name: 'a nack of no records', message: nack, spoil: (view) => view.setUint32(20, 0), fault: 'bad_header' },
+  { name: 'a nack of more records than it has', message: nack, spoil: (view) => view.setUint32(20, 3), fault: 'bad_header' },
+  {
+    name: 'a nack of more records than a batch has',
+    message: nack,
+    spoil: (view) => view.setUint32(24, 1 << 18),
+    fault: 'oversized',
   },
   {
     name: 'too large a batch',

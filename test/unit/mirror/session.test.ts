@@ -19,6 +19,7 @@ import {
   UNACKED_BATCHES_MAX,
   VERSION_MAX,
   VERSION_MIN,
+  VERSION_NACK,
 } from '../../../src/mirror/state.js';
 
 const settings: Settings = {
@@ -67,7 +68,7 @@ class Session {
   }
 
   taken(bytes: number, more: Partial<Extract<Input, { type: 'taken' }>> = {}): readonly Action[] {
-    const rest = { full: false, bulkRunning: false, bulkAnnounced: 0, writable: true, groups: null };
+    const rest = { lastRecord: 0, full: false, bulkRunning: false, bulkAnnounced: 0, writable: true, groups: null };
     return this.give({ type: 'taken', bytes, records: Math.ceil(bytes / 46), ...rest, ...more });
   }
 
@@ -118,7 +119,7 @@ describe('a link', () => {
       { type: 'peer' },
       { type: 'send', message: { type: 'dictionary', dictionary } },
       { type: 'send', message: { type: 'terms' } },
-      { type: 'set-wanted', on: true },
+      { type: 'set-wanted', on: true, confirms: true },
       { type: 'start-bulk' },
       { type: 'send', message: { type: 'bulk-begin', generation: 1 } },
     ]);
@@ -176,7 +177,7 @@ describe('a link', () => {
     session.give({ type: 'flush', token: 5 });
     session.give({ type: 'hand-over', group: 'main', term: 1, forced: false });
     expect(session.give({ type: 'closed', reason: 'cut', chance: 0 })).toEqual([
-      { type: 'set-wanted', on: false },
+      { type: 'set-wanted', on: false, confirms: false },
       { type: 'flushed', token: 5, failure: 'cut' },
       { type: 'hand-over-answered', group: 'main', refusal: 'cut' },
       { type: 'peer-gone', reason: 'cut' },
@@ -207,7 +208,9 @@ describe('sending', () => {
   test('an idle channel takes a change at once', () => {
     const session = atRest();
     session.now += 50;
-    expect(session.give({ type: 'pending' })).toEqual([{ type: 'take', bytes: 400, generation: 1, sequence: 1 }]);
+    expect(session.give({ type: 'pending' })).toEqual([
+      { type: 'take', bytes: 400, generation: 1, sequence: 1, liveOnly: false },
+    ]);
     expect(session.taken(92)).toEqual([]);
     session.now += 1;
     expect(session.give({ type: 'timeout' })).toMatchObject([{ type: 'take', sequence: 2 }]);
@@ -221,6 +224,82 @@ describe('sending', () => {
     session.taken(92);
     expect(session.give({ type: 'pending' })).toEqual([]);
     expect(deadline(settings, session.state)).toBe(session.now + 1);
+  });
+
+  test('what a handshake waits for is taken at once whatever the pace, and leaves the pace as it was', () => {
+    const session = atRest();
+    session.give({ type: 'pending' });
+    session.taken(92);
+    const paced = deadline(settings, session.state);
+    session.now += 0.25;
+    expect(session.give({ type: 'pending', urgent: true })).toMatchObject([
+      { type: 'take', sequence: 2, liveOnly: true },
+    ]);
+    expect(session.taken(46)).toEqual([]);
+    expect(deadline(settings, session.state)).toBe(paced);
+    session.now += 0.75;
+    expect(session.give({ type: 'timeout' })).toMatchObject([{ type: 'take', sequence: 3, liveOnly: false }]);
+  });
+
+  test('what a handshake waits for takes nothing of a bulk with it', () => {
+    const session = opened(group('active', 1), group('standby', 0));
+    session.taken(184, { full: true, bulkRunning: true });
+    expect(session.give({ type: 'pending', urgent: true })).toMatchObject([{ type: 'take', liveOnly: true }]);
+    expect(session.taken(46, { bulkRunning: true })).toEqual([]);
+    expect(deadline(settings, session.state)).toBe(session.now + 1);
+  });
+
+  test('what a handshake waits for waits for room, and no longer', () => {
+    const session = atRest();
+    session.give({ type: 'pending' });
+    session.taken(92, { writable: false });
+    expect(session.give({ type: 'pending', urgent: true })).toEqual([]);
+    expect(session.give({ type: 'drained' })).toMatchObject([{ type: 'take', liveOnly: true }]);
+  });
+
+  test('an ack confirms the records of its batches, and a nack before it names those refused', () => {
+    const session = atRest();
+    session.give({ type: 'pending' });
+    session.taken(92, { lastRecord: 7 });
+    const refused = Uint32Array.of(6);
+    expect(session.hear({ type: 'nack', sequence: 1, refused })).toEqual([{ type: 'refuse', records: refused }]);
+    expect(session.state.counters.peer_nacked).toBe(1);
+    expect(session.hear({ type: 'ack', sequence: 1, counts: none })).toEqual([{ type: 'confirm', lastRecord: 7 }]);
+  });
+
+  for (const [what, sequence] of [
+    ['that is acked', 1],
+    ['that was not sent', 3],
+  ] as const) {
+    test(`a nack of a batch ${what} ends the link`, () => {
+      const session = atRest();
+      session.give({ type: 'pending' });
+      session.taken(92);
+      session.hear({ type: 'ack', sequence: 1, counts: none });
+      session.wait();
+      session.taken(92);
+      expect(session.hear({ type: 'nack', sequence, refused: Uint32Array.of(1) })).toMatchObject([
+        { type: 'send' },
+        { type: 'fault', fault: { name: 'bad_sequence' } },
+        { type: 'close' },
+      ]);
+    });
+  }
+
+  test('a peer of the version before is not waited for: it could not say what it refuses', () => {
+    const session = new Session(group('active', 1));
+    session.give({ type: 'start' });
+    session.give({ type: 'timeout' });
+    session.give({ type: 'connected' });
+    const actions = session.hear(helloOf('b', group('standby', 0), { versionMax: VERSION_NACK - 1 }));
+    expect(actions).toContainEqual({ type: 'set-wanted', on: true, confirms: false });
+    session.hear({ type: 'dictionary', dictionary });
+    session.give({ type: 'timeout' });
+    session.taken(92, { lastRecord: 7 });
+    expect(session.hear({ type: 'ack', sequence: 1, counts: none })).not.toContainEqual({
+      type: 'confirm',
+      lastRecord: 7,
+    });
   });
 
   test('a full batch is followed in the next turn', () => {
@@ -242,7 +321,8 @@ describe('sending', () => {
     expect(deadline(settings, session.state)).toBeGreaterThan(session.now + 10);
     expect(session.give({ type: 'timeout' })).toEqual([]);
     expect(session.hear({ type: 'ack', sequence: 1, counts: none })).toEqual([
-      { type: 'take', bytes: 400, generation: 1, sequence: 3 },
+      { type: 'confirm', lastRecord: 0 },
+      { type: 'take', bytes: 400, generation: 1, sequence: 3, liveOnly: false },
     ]);
   });
 
@@ -256,7 +336,7 @@ describe('sending', () => {
     }
     session.now += 1;
     expect(session.give({ type: 'timeout' }).filter(({ type }) => type === 'take')).toEqual([]);
-    expect(session.hear({ type: 'ack', sequence: 1, counts: none })).toMatchObject([{ type: 'take' }]);
+    expect(session.hear({ type: 'ack', sequence: 1, counts: none })).toMatchObject([{ type: 'confirm' }, { type: 'take' }]);
   });
 
   test('a full socket stops taking until it has drained', () => {
@@ -296,8 +376,9 @@ describe('sending', () => {
     session.taken(350, { full: true });
     session.wait();
     session.taken(46);
-    expect(session.hear({ type: 'ack', sequence: 2, counts: none })).toEqual([]);
+    expect(session.hear({ type: 'ack', sequence: 2, counts: none })).toEqual([{ type: 'confirm', lastRecord: 0 }]);
     expect(session.hear({ type: 'ack', sequence: 3, counts: none })).toMatchObject([
+      { type: 'confirm' },
       { type: 'flushed', token: 9, failure: null },
     ]);
   });
@@ -308,7 +389,9 @@ describe('our bulk', () => {
     const session = opened(group('active', 1), group('standby', 0));
     expect(session.taken(184, { full: true, bulkRunning: true })).toEqual([]);
     expect(deadline(settings, session.state)).toBe(session.now + 1);
-    expect(session.wait()).toEqual([{ type: 'take', bytes: 200, generation: 1, sequence: 2 }]);
+    expect(session.wait()).toEqual([
+      { type: 'take', bytes: 200, generation: 1, sequence: 2, liveOnly: false },
+    ]);
     expect(session.taken(46, { bulkAnnounced: 5, groups: group('active', 1) })).toEqual([
       { type: 'send', message: { type: 'bulk-end', generation: 1, sequence: 2, count: 5 } },
     ]);
@@ -443,6 +526,7 @@ describe("the peer's bulk", () => {
 
 describe('receiving', () => {
   const records = new Uint8Array(46);
+  const refused = new Uint32Array(0);
 
   test('a batch is applied with the stamp of the bulk, and acked after that', () => {
     const session = standingBy();
@@ -451,7 +535,10 @@ describe('receiving', () => {
       { type: 'apply', sequence: 1, records, stamp },
     ]);
     const counts = { applied: 0, stale: 0, refusedFull: 1, unknown: 0 };
-    expect(session.give({ type: 'applied', sequence: 1, counts: { ...counts, malformed: false } })).toEqual([
+    const named = Uint32Array.of(17);
+    const applied: Input = { type: 'applied', sequence: 1, counts: { ...counts, malformed: false, refused: named } };
+    expect(session.give(applied)).toEqual([
+      { type: 'send', message: { type: 'nack', sequence: 1, refused: named } },
       { type: 'send', message: { type: 'ack', sequence: 1, counts } },
     ]);
   });
@@ -472,7 +559,7 @@ describe('receiving', () => {
   test('records that are not whole end the link', () => {
     const session = standingBy();
     session.hear({ type: 'batch', generation: 7, sequence: 1, count: 1, records });
-    expect(session.give({ type: 'applied', sequence: 1, counts: { ...none, malformed: true } })).toMatchObject([
+    expect(session.give({ type: 'applied', sequence: 1, counts: { ...none, malformed: true, refused } })).toMatchObject([
       { type: 'send' },
       { type: 'fault', fault: { name: 'malformed_records' } },
       { type: 'close' },
@@ -482,7 +569,7 @@ describe('receiving', () => {
   test('a new config here tells our names, looks the peer’s up anew, and asks again for what was unknown', () => {
     const session = standingBy();
     session.hear({ type: 'batch', generation: 7, sequence: 1, count: 1, records });
-    session.give({ type: 'applied', sequence: 1, counts: { ...none, unknown: 1, malformed: false } });
+    session.give({ type: 'applied', sequence: 1, counts: { ...none, unknown: 1, malformed: false, refused } });
     const reload: Input = { type: 'dictionary', dictionary, config };
     expect(session.give(reload)).toEqual([
       { type: 'send', message: { type: 'dictionary', dictionary } },

@@ -79,7 +79,7 @@ test('a connection of the active unit goes on at the standby unit after a takeov
 
 test('without the peer wanting it, or with mirroring off, nothing is pending', () => {
   const { a } = pair();
-  a.datapath.setMirror('www', false);
+  a.datapath.setMirror('www', { mode: 'off' });
   connect(a);
   expect(take(a)).toHaveLength(0);
 });

@@ -133,7 +133,7 @@ describe('a policy is refused', () => {
     const { datapath } = new MemoryDatapath().activate();
     expect(() => datapath.setPolicy(description as PolicyDescription)).toThrow(sentence);
     expect(datapath.virtualServerCounts().map(({ name }) => name)).toEqual(['www']);
-    expect(datapath.setMirror('www', false)).toBe(true);
+    expect(datapath.setMirror('www', { mode: 'off' })).toBe(true);
   });
 
   test('that names more virtual servers than there are ids', () => {
@@ -161,7 +161,7 @@ describe('ids', () => {
     datapath.setPolicy({ ...policy, virtualServers: [] });
     expect(datapath.virtualServerCounts()).toEqual([]);
     datapath.setPolicy(policy);
-    expect(datapath.setMirror('first', true)).toBe(false);
+    expect(datapath.setMirror('first', { mode: 'async' })).toBe(false);
   });
 });
 
