@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 
 import { formatEndpoint } from '../wire/ip_address.js';
 import { formatPath, type Path } from './faults.js';
-import type { Config, MemberConfig, PoolConfig, UnitName } from './model.js';
+import type { Config, MemberConfig, MirrorConfig, PoolConfig, UnitName } from './model.js';
 
 export interface ConfigDiff {
   /** One line each, `pool web: member 10.2.0.13:80 added`. */
@@ -35,7 +35,7 @@ export function diffConfigs(before: Config, after: Config, unit: UnitName): Conf
       ...needRestart.map(formatRestartChange),
       ...entityChanges('traffic group', before.trafficGroups, after.trafficGroups, keysThatDiffer),
       ...entityChanges('pool', before.pools, after.pools, poolChanges),
-      ...entityChanges('virtual server', before.virtualServers, after.virtualServers, keysThatDiffer),
+      ...entityChanges('virtual server', servers(before), servers(after), keysThatDiffer),
       ...keysThatDiffer(before.mirror, after.mirror).map((change) => `mirror: ${change}`),
     ],
   };
@@ -76,6 +76,21 @@ function entityChanges<Entity extends { readonly name: string }>(
     }),
     ...before.filter(({ name }) => !names.has(name)).map(({ name }) => `${kind} ${name} removed`),
   ];
+}
+
+function servers({ virtualServers }: Config) {
+  return virtualServers.map((server) => ({ ...server, mirror: mirrorText(server.mirror) }));
+}
+
+/** `async after 1 s`, `commit (strict, 100 ms)`. */
+function mirrorText({ mode, after, onTimeout, timeoutMs }: MirrorConfig): string {
+  if (mode === 'commit') return `commit (${onTimeout}, ${timeoutMs} ms)`;
+  if (mode === 'off' || after === null) return mode;
+  const bounds = [
+    ...(after.ageS === null ? [] : [`${after.ageS} s`]),
+    ...(after.bytes === null ? [] : [`${after.bytes} bytes`]),
+  ];
+  return `async after ${bounds.join(' or ')}`;
 }
 
 function poolChanges(before: PoolConfig, after: PoolConfig): string[] {

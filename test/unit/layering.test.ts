@@ -89,7 +89,7 @@ interface NativeLayer {
 }
 
 const base = [
-  ...['clock', 'counters', 'frame', 'icmp_pace', 'limits', 'mac_address', 'ring', 'system_error'],
+  ...['clock', 'counters', 'frame', 'icmp_pace', 'limits', 'mac_address', 'pace', 'ring', 'system_error'],
   ...['reserved_memory', 'seam', 'spin_lock'],
 ];
 const tables = [
@@ -101,8 +101,10 @@ const tables = [
     'flow_index',
     'fragments',
     'half_open',
+    'hold_queue',
     'id_registry',
     'mirror',
+    'mirror_rule',
     'mirror_sink',
   ],
   ...[
@@ -131,6 +133,7 @@ const nativeLayers: readonly NativeLayer[] = [
       'answer',
       'burst',
       'choose_member',
+      'commit',
       'connect',
       'evict',
       'forward',

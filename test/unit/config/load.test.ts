@@ -33,7 +33,7 @@ describe('a valid config', () => {
       links: ['client', 'server'],
       snat: 'automap',
       forwarding: 'nat',
-      mirror: 'async',
+      mirror: { mode: 'async', after: null, onTimeout: 'available', timeoutMs: 100 },
       unknown: 'drop',
       closed: 'drop',
       idleTimeoutS: { halfOpen: 10, established: 300, halfClosed: 60, closing: 10, udp: 30, other: 60 },
@@ -108,6 +108,20 @@ describe('a valid config', () => {
       [204, 204],
       [300, 302],
     ]);
+  });
+
+  test('a mirror mode may have what belongs to it', () => {
+    const mirrorOf = (text: string) => loaded(changed('mirror: async', text)).virtualServers[0]!.mirror;
+    const commit = { mode: 'commit', after: null, onTimeout: 'available', timeoutMs: 100 };
+    expect(mirrorOf('mirror: commit')).toEqual(commit);
+    expect(mirrorOf('mirror: { mode: commit, onTimeout: strict, timeoutMs: 20 }')).toEqual({
+      ...commit,
+      onTimeout: 'strict',
+      timeoutMs: 20,
+    });
+    const late = { mode: 'async', after: { ageS: 1.5, bytes: null } };
+    expect(mirrorOf('mirror: { mode: async, after: { ageS: 1.5 } }')).toMatchObject(late);
+    expect(mirrorOf('protocol: udp, mirror: { mode: async, after: { ageS: 1.5 } }')).toMatchObject(late);
   });
 
   test('the mirror address may be an address of a link', () => {

@@ -81,16 +81,16 @@ describe('virtual servers', () => {
 
   test('mirroring follows the config, and what was switched at run time comes first', () => {
     const mirrored = (overrides: PolicyInputs['mirrorOverrides']) =>
-      policy(validConfig, { mirrorOverrides: overrides }).virtualServers.map(({ mirror }) => mirror);
-    expect(mirrored(new Map())).toEqual([true, false]);
+      policy(validConfig, { mirrorOverrides: overrides }).virtualServers.map(({ mirror }) => mirror.mode);
+    expect(mirrored(new Map())).toEqual(['async', 'off']);
     expect(
       mirrored(
         new Map([
           ['www', 'off'],
-          ['www6', 'async'],
+          ['www6', 'commit'],
         ]),
       ),
-    ).toEqual([false, true]);
+    ).toEqual(['off', 'commit']);
   });
 
   test('name their pool and group by index', () => {

@@ -83,6 +83,7 @@ describe('a TCP connection', () => {
           state: 'established',
           idleS: expect.any(Number) as number,
           fromPeer: false,
+          unprotected: false,
           forwarding: 'nat',
           lastHop: `${CLIENT_MAC} on client`,
         },
