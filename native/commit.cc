@@ -14,7 +14,7 @@ using Told = MirrorSource::Told;
 
 // Why a handshake does not wait (any more), as its virtual server and this worker count it.
 struct Reason {
-  std::atomic<uint64_t> CommitCounts::* of_server;
+  std::atomic<uint64_t> CommitCounts::*of_server;
   Drop drop;  // strict
 };
 constexpr Reason kNoPeer = {&CommitCounts::no_peer, Drop::kCommitNoPeer};
@@ -27,14 +27,12 @@ VirtualServerState& server_of(const ForwardContext& context, const Connection& c
   return context.runtime->virtual_servers[connection.virtual_server];
 }
 
-void count(VirtualServerState& server, std::atomic<uint64_t> CommitCounts::* which) {
+void count(VirtualServerState& server, std::atomic<uint64_t> CommitCounts::*which) {
   (server.commit.*which).fetch_add(1, relaxed);
 }
 
 // Whether it was set.
-bool clear(Connection* connection, uint32_t bit) {
-  return (connection->control.fetch_and(~bit, acq_rel) & bit) != 0;
-}
+bool clear(Connection* connection, uint32_t bit) { return (connection->control.fetch_and(~bit, acq_rel) & bit) != 0; }
 
 // The client may hear of it though the peer may not have it. It is told (again), so that it may become protected.
 void leave_unprotected(const ForwardContext& context, Connection* connection) {
@@ -81,9 +79,8 @@ std::optional<Verdict> hold(Burst& burst, const Frame& frame, const MirrorRule& 
   const ForwardContext& context = burst.context;
   const Nanos deadline = context.now + rule.timeout_ms * kMillisecond;
   const HoldQueue::Status status =
-      context.held == nullptr
-          ? HoldQueue::Status::kRefused
-          : context.held->hold(place_of(*context.table, *connection), frame, context.now, deadline);
+      context.held == nullptr ? HoldQueue::Status::kRefused
+                              : context.held->hold(place_of(*context.table, *connection), frame, context.now, deadline);
   switch (status) {
     case HoldQueue::Status::kHeld:
       context.counters->add(Count::kHeldForPeer);
@@ -140,7 +137,8 @@ std::optional<uint32_t> begin_mirroring(const ForwardContext& context, const wir
   const MirrorRule rule = counted.mirror.load(relaxed);
   if (rule.mode == MirrorMode::kAsync && rule.waits()) return Control::kYoung;
   // What is adopted has a client that knows it already.
-  if (rule.mode != MirrorMode::kCommit || packet.kind != wire::PacketKind::kTcp || state != TcpState::kSynSent) return 0;
+  if (rule.mode != MirrorMode::kCommit || packet.kind != wire::PacketKind::kTcp || state != TcpState::kSynSent)
+    return 0;
   const bool ready = context.runtime->commit_wanted.load(relaxed);
   if (ready && context.runtime->commit_paces[context.worker].take(context.now)) return Control::kCommitting;
   const Reason& reason = ready ? kTooFast : kNoPeer;
@@ -198,8 +196,7 @@ size_t take_held(const ForwardContext& context, Frame* frames) {
 
 void settle_mirroring(const ForwardContext& context, Connection* connection) {
   const uint32_t control = connection->control.load(relaxed);
-  if ((control & Control::kYoung) != 0 &&
-      !is_young(context, *connection, Youth::of(connection->youth.load(relaxed))))
+  if ((control & Control::kYoung) != 0 && !is_young(context, *connection, Youth::of(connection->youth.load(relaxed))))
     grow_up(context, connection);
   if ((control & Control::kUnprotected) != 0 &&
       ((control & Control::kFromPeer) != 0 || context.mirror->told(*connection) == Told::kConfirmed))

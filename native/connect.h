@@ -14,8 +14,8 @@ inline constexpr size_t kSnatTriesMax = 64;
 
 struct Opening {
   const VirtualServer* server;
-  TcpState state;        // kSynSent; kEstablished when a connection is adopted
-  uint16_t incarnation;  // one more than that of the connection whose place it takes, else 0
+  TcpState state;               // kSynSent; kEstablished when a connection is adopted
+  uint16_t incarnation;         // one more than that of the connection whose place it takes, else 0
   uint32_t mirror_control = 0;  // what begin_mirroring() gave
 };
 

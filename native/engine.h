@@ -181,7 +181,7 @@ class Engine {
   size_t unannounced_cursor_ = 0;
 
   std::vector<std::unique_ptr<Counters>> counters_;  // by worker
-  std::vector<std::unique_ptr<HoldQueue>> held_;      // by worker
+  std::vector<std::unique_ptr<HoldQueue>> held_;     // by worker
   std::array<MacAddress, kDevicesMax> macs_{};
   std::unique_ptr<MemoryDevice> memory_;
   std::unique_ptr<SweepPace> replay_pace_;

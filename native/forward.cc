@@ -314,7 +314,8 @@ namespace {
   if (const uint32_t control = connection.control.load(relaxed);
       (control & (Control::kTunnelled | Control::kPortless | Control::kMirrorMask)) != 0) [[unlikely]] {
     if ((control & Control::kMirrorMask) != 0) {
-      if (const std::optional<Verdict> waits = await_peer(burst, frame, packet, from_client, &connection)) return *waits;
+      if (const std::optional<Verdict> waits = await_peer(burst, frame, packet, from_client, &connection))
+        return *waits;
     }
     if (from_client && (control & Control::kTunnelled) != 0)
       return forward_into_tunnel(burst, frame, arrival, connection);

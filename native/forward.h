@@ -54,8 +54,8 @@ void forward_burst(const ForwardContext& context, Frame* frames, size_t count, V
 void forward_released(const ForwardContext& context, const Fragments::Released* released, size_t count, Frame* frames,
                       Verdict* verdicts);
 
-// Frames that were held (commit.h) and may go now, forwarded as if they had just come. At most kBurst; `frames` receives
-// them, whose memory is good until HoldQueue::free_taken(), and their number is returned.
+// Frames that were held (commit.h) and may go now, forwarded as if they had just come. At most kBurst; `frames`
+// receives them, whose memory is good until HoldQueue::free_taken(), and their number is returned.
 size_t forward_held(const ForwardContext& context, Frame* frames, Verdict* verdicts);
 
 // A few slots of expiry: closes connections past their idle timeout, queues deferred changes, recycles

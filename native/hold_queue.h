@@ -1,12 +1,12 @@
-// Frames of handshakes that wait until the peer has their connections; commit.h says which and for how long. Each worker
-// has a queue of its own, which no other thread touches, but for waits() and `latency`, which the JavaScript thread
-// reads.
+// Frames of handshakes that wait until the peer has their connections; commit.h says which and for how long. Each
+// worker has a queue of its own, which no other thread touches, but for waits() and `latency`, which the JavaScript
+// thread reads.
 //
 //   hold() -> waiting -> take() -> taken, lent to the caller -> free_taken()
 //                 └──── drop(): free at once
 //
-// Bounds: kFrames frames of kFrameBytes at most; beyond, hold() refuses. Address space for them is reserved at start and
-// touched as it is used, last freed first.
+// Bounds: kFrames frames of kFrameBytes at most; beyond, hold() refuses. Address space for them is reserved at start
+// and touched as it is used, last freed first.
 #pragma once
 
 #include <array>
@@ -49,9 +49,7 @@ class HoldQueue {
 
   // Whether somebody should look through what waits: the peer has said something (`news` differs from last time), or
   // the first deadline has come.
-  bool is_due(uint32_t news, Nanos now) const {
-    return count_ != 0 && (news != news_ || now >= next_deadline_);
-  }
+  bool is_due(uint32_t news, Nanos now) const { return count_ != 0 && (news != news_ || now >= next_deadline_); }
   // Looks at each frame, oldest first, until `limit` are taken. Of `judge(const Held&)`: kGo takes it, kDrop frees it,
   // kWait leaves it. When all have been seen, is_due() waits for other news than these.
   enum class Judgement : uint8_t { kWait, kGo, kDrop };

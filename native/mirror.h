@@ -9,11 +9,10 @@
 // more) is passed over. take() clears the mark before it reads, so a change in between is marked anew.
 //
 // What is mirrored: TCP of a virtual server with mirror on, from the end of its handshake on; with mirror: commit from
-// its SYN on; with after: from when it has lived so long, and then UDP, too. A half-open connection is told as one whose
-// member has answered: what of the handshake is missing is the same to the peer. Once the peer knows a connection
-// (kAnnounced), every change of state or last hop is marked, and so is its close; one that closes before needs no record
-// at all. Changes of a group that is not active here (any more) are forgotten:
-// the active unit decides.
+// its SYN on; with after: from when it has lived so long, and then UDP, too. A half-open connection is told as one
+// whose member has answered: what of the handshake is missing is the same to the peer. Once the peer knows a connection
+// (kAnnounced), every change of state or last hop is marked, and so is its close; one that closes before needs no
+// record at all. Changes of a group that is not active here (any more) are forgotten: the active unit decides.
 //
 // Merging never goes backwards. Terms compare first. Within a term one source numbers all its records in
 // ascending sequence, and a record that is not newer than what the slot holds is counted and ignored; so is

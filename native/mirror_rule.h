@@ -20,8 +20,8 @@ struct alignas(8) MirrorRule {
   static constexpr uint32_t kStepBytes = 64;
 
   MirrorMode mode = MirrorMode::kOff;
-  // kCommit, when the peer does not answer in time: nothing is sent, and the client asks again. Else it is sent, and the
-  // connection is not protected until the peer has it.
+  // kCommit, when the peer does not answer in time: nothing is sent, and the client asks again. Else it is sent, and
+  // the connection is not protected until the peer has it.
   bool strict = false;
   uint16_t timeout_ms = 0;  // kCommit
   // kAsync: told once it is as old as this (deciseconds, 0: whatever its age), or as many octets have passed (steps, 0:

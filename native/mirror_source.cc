@@ -80,8 +80,8 @@ wire::MirrorHead head_of(const Connection& connection, wire::MirrorKind kind, ui
   wire::MirrorHead head;
   head.kind_family = static_cast<uint8_t>(static_cast<uint8_t>(kind) << 4 | connection.family);
   head.protocol = connection.protocol;
-  head.state =
-      static_cast<uint8_t>(told_state(control, connection.protocol) | ((control & Control::kNoSnat) ? wire::kMirrorNoSnat : 0));
+  head.state = static_cast<uint8_t>(told_state(control, connection.protocol) |
+                                    ((control & Control::kNoSnat) ? wire::kMirrorNoSnat : 0));
   head.group = connection.group;
   head.term = term;
   head.incarnation = connection.incarnation.load(relaxed);
@@ -180,7 +180,7 @@ struct MirrorSource::Impl {
   std::atomic<uint32_t> confirmed{0};
   std::atomic<uint32_t> news{0};
   // By the low bits of a sequence; 0: nothing. What was pushed out by a later one counts as refused, too.
-  std::unique_ptr<std::atomic<uint32_t>[]> refused{new std::atomic<uint32_t>[kRefusedPlaces]()};
+  std::unique_ptr<std::atomic<uint32_t>[]> refused { new std::atomic<uint32_t>[ kRefusedPlaces ]() };
 
   // The JavaScript thread's own.
   alignas(64) uint32_t sequence = 0;
@@ -300,8 +300,9 @@ bool MirrorSource::Impl::rings_empty() const {
 bool MirrorSource::has_pending() const { return impl_->bulk_running || !impl_->rings_empty(); }
 
 bool MirrorSource::Impl::urgent_pending() const {
-  return std::any_of(rings.begin(), rings.end(),
-                     [](const auto& ring) { return ring->urgent.load(std::memory_order_seq_cst) != ring->urgent_seen; });
+  return std::any_of(rings.begin(), rings.end(), [](const auto& ring) {
+    return ring->urgent.load(std::memory_order_seq_cst) != ring->urgent_seen;
+  });
 }
 
 bool MirrorSource::has_urgent() const { return impl_->urgent_pending(); }

@@ -85,13 +85,13 @@ using CommitPace = Pace<5'000, 20'000>;
 
 // Handshakes of one virtual server with mirror: commit. Any worker.
 struct CommitCounts {
-  std::atomic<uint64_t> held{0};            // frames that waited for the peer
-  std::atomic<uint64_t> released{0};        // of these, sent because the peer had the connection
-  std::atomic<uint64_t> timed_out{0};       // the peer did not answer in time
-  std::atomic<uint64_t> refused{0};         // the peer had no room, or does not know the virtual server or member
-  std::atomic<uint64_t> beyond{0};          // more than may be held or announced
-  std::atomic<uint64_t> no_peer{0};         // opened while nobody was there to tell
-  std::atomic<uint32_t> unprotected{0};     // open now, and the peer may not have them
+  std::atomic<uint64_t> held{0};         // frames that waited for the peer
+  std::atomic<uint64_t> released{0};     // of these, sent because the peer had the connection
+  std::atomic<uint64_t> timed_out{0};    // the peer did not answer in time
+  std::atomic<uint64_t> refused{0};      // the peer had no room, or does not know the virtual server or member
+  std::atomic<uint64_t> beyond{0};       // more than may be held or announced
+  std::atomic<uint64_t> no_peer{0};      // opened while nobody was there to tell
+  std::atomic<uint32_t> unprotected{0};  // open now, and the peer may not have them
 };
 
 struct VirtualServerState {

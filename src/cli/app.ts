@@ -204,8 +204,8 @@ const virtual = buildCommand<
   docs: {
     brief: 'Switch connection mirroring: virtual NAME mirror conn enable|commit|disable',
     fullDescription: [
-      'Switches connection mirroring of one virtual server while it runs. enable: async; commit: a handshake waits until',
-      'the peer has its connection. Connections are not touched: those that',
+      'Switches connection mirroring of one virtual server while it runs. enable: async; commit: a handshake waits',
+      'until the peer has its connection. Connections are not touched: those that',
       'are open are told to the peer when they next change. The config file says what holds after a reload.',
     ].join('\n'),
   },
@@ -217,7 +217,11 @@ const virtual = buildCommand<
         { parse: String, placeholder: 'NAME', brief: 'The virtual server' },
         { parse: buildChoiceParser(['mirror']), placeholder: 'mirror', brief: 'The word mirror' },
         { parse: buildChoiceParser(['conn']), placeholder: 'conn', brief: 'The word conn' },
-        { parse: buildChoiceParser(['enable', 'commit', 'disable']), placeholder: 'mode', brief: 'enable, commit or disable' },
+        {
+          parse: buildChoiceParser(['enable', 'commit', 'disable']),
+          placeholder: 'mode',
+          brief: 'enable, commit or disable',
+        },
       ],
     },
   },

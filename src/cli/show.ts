@@ -244,9 +244,17 @@ export function showMirror(mirror: MirrorStatus, now: number): string {
   const faults = Object.entries(mirror.faults).map(([reason, count]) => `! channel closed ${count} times: ${reason}`);
   const commits = showCommits(mirror);
   const modes = mirror.virtualServers.map(({ name, mode }) => `${name}: ${mode}`).join(', ');
-  return [state, '', traffic, '', losses, ...faults, ...commits, '', `modes  ${modes === '' ? 'no virtual servers' : modes}`].join(
-    '\n',
-  );
+  return [
+    state,
+    '',
+    traffic,
+    '',
+    losses,
+    ...faults,
+    ...commits,
+    '',
+    `modes  ${modes === '' ? 'no virtual servers' : modes}`,
+  ].join('\n');
 }
 
 const SECURITY: Readonly<Record<MirrorStatus['security'], string>> = {

@@ -6,6 +6,7 @@
 
 import { type Draft, draftOf } from './draft.js';
 import { type Fault, formatPath } from './faults.js';
+import { mirrorOf } from './mirror_rules.js';
 import type {
   Config,
   ConfigError,
@@ -14,7 +15,6 @@ import type {
   TrafficGroupConfig,
   VirtualServerConfig,
 } from './model.js';
-import { mirrorOf } from './mirror_rules.js';
 import { referenceFaults } from './references.js';
 import { configSchema, datapathSchema, mirrorSchema, type ShapedMonitor, type ShapedVirtualServer } from './schema.js';
 import { answeredOn, semanticFaults } from './semantics.js';

@@ -283,11 +283,14 @@ const mirrorRule = z.union([
   z.strictObject({
     mode: z.enum(MIRROR_MODES),
     after: after.optional().meta({ description: 'async: only connections that live longer, whichever comes first' }),
-    onTimeout: z.enum(['strict', 'available']).optional().meta({
-      description:
-        'commit, when the peer does not answer in time or is not there. strict: nothing opens; available, the default: ' +
-        'the connection opens and is shown as unprotected until the peer has it',
-    }),
+    onTimeout: z
+      .enum(['strict', 'available'])
+      .optional()
+      .meta({
+        description:
+          'commit, when the peer does not answer in time or is not there. strict: nothing opens; available, the default: ' +
+          'the connection opens and is shown as unprotected until the peer has it',
+      }),
     timeoutMs: z
       .int()
       .min(1)

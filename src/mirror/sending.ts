@@ -185,7 +185,13 @@ function mayTake(settings: Settings, send: Sending): boolean {
 
 function remember(send: Sending, taken: Taken, now: Millis): Sending {
   const sequence = send.sequence + 1;
-  const batch: Unacked = { sequence, bytes: taken.bytes, records: taken.records, lastRecord: taken.lastRecord, takenAt: now };
+  const batch: Unacked = {
+    sequence,
+    bytes: taken.bytes,
+    records: taken.records,
+    lastRecord: taken.lastRecord,
+    takenAt: now,
+  };
   return {
     ...send,
     sequence,

@@ -33,7 +33,18 @@ import {
 import type { Fault } from './codec.js';
 import type { GroupRole, Hello, Message } from './messages.js';
 import { dropIfDue, onApplied, onBatch, onBulkBegin, onBulkEnd, onDropped } from './receiving.js';
-import { beginBulk, count, onAck, onDrained, onFlush, onNack, onPending, onTaken, takeDeadline, takeIfDue } from './sending.js';
+import {
+  beginBulk,
+  count,
+  onAck,
+  onDrained,
+  onFlush,
+  onNack,
+  onPending,
+  onTaken,
+  takeDeadline,
+  takeIfDue,
+} from './sending.js';
 import {
   type Action,
   act,

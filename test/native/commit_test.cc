@@ -128,7 +128,8 @@ TEST(commit_holds_the_syn_where_the_member_answers_past_us_and_where_it_has_data
     const char* server;
     const char* payload;
   };
-  for (const Row& row : {Row{"10.1.0.101", ""}, Row{"10.1.0.102", ""}, Row{"10.1.0.100", "GET /"}, Row{"fd01::100", "x"}}) {
+  for (const Row& row :
+       {Row{"10.1.0.101", ""}, Row{"10.1.0.102", ""}, Row{"10.1.0.100", "GET /"}, Row{"fd01::100", "x"}}) {
     Committing unit(kStrict);
     REQUIRE(unit.ready);
     CHECK_EQ(unit.forward(client_syn(row.server, row.payload), kClientDevice).verdict.kind, kHold);
@@ -310,7 +311,8 @@ TEST(commit_half_open_connections_are_announced_at_a_bounded_rate) {
   unit.now += kMillisecond;
   dropped = 0;
   for (size_t i = 0; i < 300; ++i)
-    dropped += unit.forward(client_tcp(kSyn, {}, static_cast<uint16_t>(30'000 + i)), kClientDevice).verdict.kind == kDrop;
+    dropped +=
+        unit.forward(client_tcp(kSyn, {}, static_cast<uint16_t>(30'000 + i)), kClientDevice).verdict.kind == kDrop;
   CHECK_EQ(dropped, 100u);
 }
 
@@ -432,7 +434,8 @@ TEST(after_tells_udp_too) {
   rule.after_age = 10;
   Committing unit(rule);
   REQUIRE(unit.ready);
-  const Bytes datagram = udp_frame(kFromClient, kToServer, {.source_port = 40000, .destination_port = 53, .payload = "?"});
+  const Bytes datagram =
+      udp_frame(kFromClient, kToServer, {.source_port = 40000, .destination_port = 53, .payload = "?"});
   unit.forward(datagram, kClientDevice);
   CHECK(unit.take().empty());
   unit.now += kSecond;

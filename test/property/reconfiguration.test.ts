@@ -113,7 +113,17 @@ class World {
       const { name, address, protocol } = service;
       const pool = pools.findIndex((one) => one.name === name);
       const snatAddresses = service.snat ? [floating[service.family]] : [];
-      return { ...virtualServer, name, address, protocol, port: 80, pool, snatAddresses, mirror: { mode: 'off' }, idleTimeoutS };
+      return {
+        ...virtualServer,
+        name,
+        address,
+        protocol,
+        port: 80,
+        pool,
+        snatAddresses,
+        mirror: { mode: 'off' },
+        idleTimeoutS,
+      };
     });
     const extras = [...Array(this.extra).keys()].map((index): PolicyVirtualServer => {
       const pool = pools.findIndex(({ name }) => name === 'tcp4');

@@ -73,7 +73,12 @@ const rows: readonly Row[] = [
     fault: 'bad_header',
   },
   { name: 'a nack of no records', message: nack, spoil: (view) => view.setUint32(20, 0), fault: 'bad_header' },
-  { name: 'a nack of more records than it has', message: nack, spoil: (view) => view.setUint32(20, 3), fault: 'bad_header' },
+  {
+    name: 'a nack of more records than it has',
+    message: nack,
+    spoil: (view) => view.setUint32(20, 3),
+    fault: 'bad_header',
+  },
   {
     name: 'a nack of more records than a batch has',
     message: nack,

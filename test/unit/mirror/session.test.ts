@@ -336,7 +336,10 @@ describe('sending', () => {
     }
     session.now += 1;
     expect(session.give({ type: 'timeout' }).filter(({ type }) => type === 'take')).toEqual([]);
-    expect(session.hear({ type: 'ack', sequence: 1, counts: none })).toMatchObject([{ type: 'confirm' }, { type: 'take' }]);
+    expect(session.hear({ type: 'ack', sequence: 1, counts: none })).toMatchObject([
+      { type: 'confirm' },
+      { type: 'take' },
+    ]);
   });
 
   test('a full socket stops taking until it has drained', () => {
@@ -389,9 +392,7 @@ describe('our bulk', () => {
     const session = opened(group('active', 1), group('standby', 0));
     expect(session.taken(184, { full: true, bulkRunning: true })).toEqual([]);
     expect(deadline(settings, session.state)).toBe(session.now + 1);
-    expect(session.wait()).toEqual([
-      { type: 'take', bytes: 200, generation: 1, sequence: 2, liveOnly: false },
-    ]);
+    expect(session.wait()).toEqual([{ type: 'take', bytes: 200, generation: 1, sequence: 2, liveOnly: false }]);
     expect(session.taken(46, { bulkAnnounced: 5, groups: group('active', 1) })).toEqual([
       { type: 'send', message: { type: 'bulk-end', generation: 1, sequence: 2, count: 5 } },
     ]);
@@ -559,11 +560,9 @@ describe('receiving', () => {
   test('records that are not whole end the link', () => {
     const session = standingBy();
     session.hear({ type: 'batch', generation: 7, sequence: 1, count: 1, records });
-    expect(session.give({ type: 'applied', sequence: 1, counts: { ...none, malformed: true, refused } })).toMatchObject([
-      { type: 'send' },
-      { type: 'fault', fault: { name: 'malformed_records' } },
-      { type: 'close' },
-    ]);
+    expect(session.give({ type: 'applied', sequence: 1, counts: { ...none, malformed: true, refused } })).toMatchObject(
+      [{ type: 'send' }, { type: 'fault', fault: { name: 'malformed_records' } }, { type: 'close' }],
+    );
   });
 
   test('a new config here tells our names, looks the peer’s up anew, and asks again for what was unknown', () => {
