@@ -293,7 +293,7 @@ export interface Datapath {
   setPolicy(policy: PolicyDescription): void;
   /** Next hops of members, by address and port; those not named keep what they had. */
   setNextHops(hops: readonly NextHop[]): void;
-  /** Switches mirroring of one virtual server; connections are not touched, what is held goes on. False: no such name. */
+  /** Switches mirroring of one virtual server; connections stay, what is held goes on. False: no such name. */
   setMirror(virtualServer: string, mirror: PolicyMirror): boolean;
 
   // ---- mirror, warm
@@ -311,8 +311,8 @@ export interface Datapath {
   confirmMirror(lastRecord: number): void;
   refuseMirror(records: Uint32Array): void;
   /**
-   * Calls back once, on this thread, when a change is queued; at once if one is pending. `urgent`: a handshake waits for
-   * one that is.
+   * Calls back once, on this thread, when a change is queued; at once if one is pending. `urgent`: a handshake waits
+   * for one that is.
    */
   onMirrorPending(callback: (urgent: boolean) => void): void;
   /** Asks for the next callback; `urgentOnly`: when a handshake waits for the change, default false. */
@@ -336,7 +336,7 @@ export interface Datapath {
   tableCounts(): TableCounts;
   virtualServerCounts(): VirtualServerCounts[];
   memberCounts(): MemberCounts[];
-  /** Handshakes by how long their client was kept waiting: [0] not at all, [n] less than 2^n microseconds, the last more. */
+  /** Handshakes by how long their client waited: [0] not at all, [n] less than 2^n microseconds, the last more. */
   commitLatency(): number[];
   /** At most `limit` connections from slot `cursor` on; `next` is null at the end. */
   connections(

@@ -288,8 +288,8 @@ const mirrorRule = z.union([
       .optional()
       .meta({
         description:
-          'commit, when the peer does not answer in time or is not there. strict: nothing opens; available, the default: ' +
-          'the connection opens and is shown as unprotected until the peer has it',
+          'commit, when the peer does not answer in time or is not there. strict: nothing opens; available, the ' +
+          'default: the connection opens and is shown as unprotected until the peer has it',
       }),
     timeoutMs: z
       .int()

@@ -242,8 +242,8 @@ export type Action =
   | { readonly type: 'dial' }
   | { readonly type: 'send'; readonly message: Message }
   /**
-   * Take at most `bytes` of records, send them as this batch if there are any, and answer `taken`. `liveOnly`: nothing of
-   * a bulk, which keeps its pace.
+   * Take at most `bytes` of records, send them as this batch if there are any, and answer `taken`. `liveOnly`: nothing
+   * of a bulk, which keeps its pace.
    */
   | {
       readonly type: 'take';
