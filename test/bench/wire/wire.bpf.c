@@ -81,6 +81,8 @@ int generate(struct xdp_md* frame) {
   } else if (shared.zipf) {
     source = of_set(shared.picks[number & (WIRE_PICKS - 1)] & shared.connection_mask);
   } else {
+    // The member answers a datagram that opens a connection of the set, as it does a probe.
+    probes = opens;
     // An odd factor steps through all of a power of two, neighbours far apart.
     source = of_set(((__u32)number * 0x9e3779b1u) & shared.connection_mask);
   }
