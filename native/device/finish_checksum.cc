@@ -4,6 +4,7 @@
 #include "../wire/checksum.h"
 #include "../wire/headers.h"
 #include "../wire/parse.h"
+#include "../wire/parse_usual.h"
 
 namespace tandem {
 namespace {
@@ -18,8 +19,10 @@ struct Transport {
 
 bool find_transport(const Frame& frame, Transport* transport) {
   wire::Packet packet;
-  if (!wire::parse_link(frame.data, frame.bytes, &packet)) return false;
-  wire::parse_network(frame.data, frame.bytes, &packet);
+  if (!wire::parse_usual(frame.data, frame.bytes, &packet)) {
+    if (!wire::parse_link(frame.data, frame.bytes, &packet)) return false;
+    wire::parse_network(frame.data, frame.bytes, &packet);
+  }
   transport->udp = packet.kind == wire::PacketKind::kUdp;
   if (!transport->udp && packet.kind != wire::PacketKind::kTcp) return false;
   transport->start = frame.data + packet.transport;

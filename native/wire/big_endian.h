@@ -29,7 +29,10 @@ class BigEndian {
     return *this;
   }
 
-  friend bool operator==(const BigEndian&, const BigEndian&) = default;
+  // As one integer: what the compiler makes of two arrays of octets is a call of memcmp().
+  friend constexpr bool operator==(const BigEndian& one, const BigEndian& other) {
+    return std::bit_cast<T>(one.bytes_) == std::bit_cast<T>(other.bytes_);
+  }
 
  private:
   using Bytes = std::array<unsigned char, sizeof(T)>;
