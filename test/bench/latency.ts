@@ -38,7 +38,7 @@ async function run(effort: Effort, place: Place): Promise<SectionResult> {
   for (let round = 0; round < effort.rounds; round++) {
     const values = new Map<string, number>();
     for (const way of round % 2 === 0 ? ways : ways.toReversed()) {
-      for (const [name, value] of await measureWay(way, effort.quick ? 0.1 : 1)) values.set(name, value);
+      for (const [name, value] of await measureWay(way, effort.quick ? 0.1 : 0.7)) values.set(name, value);
     }
     for (const [name, value] of values) keep(samples, name, value);
     for (const { name } of contenders) keepAdded(samples, name, values);

@@ -54,7 +54,7 @@ async function run(effort: Effort, { ground }: Place): Promise<SectionResult> {
 }
 
 async function measurePair(pair: Pair, effort: Effort, samples: Samples): Promise<void> {
-  const seconds = effort.quick ? 0.1 : 0.7;
+  const seconds = effort.quick ? 0.1 : 0.5;
   await pair.mirror(true);
   await measureIdle(pair, effort, samples);
   await pair.ends.measure({ ...base, openSet: true, frames: established, seconds: 0 });
@@ -71,11 +71,11 @@ async function measurePair(pair: Pair, effort: Effort, samples: Samples): Promis
 
 /** Nothing moves but adverts and keepalives. */
 async function measureIdle(pair: Pair, effort: Effort, samples: Samples): Promise<void> {
-  await pause(effort.quick ? 200 : 2000);
+  await pause(effort.quick ? 200 : 1000);
   const units = { active: pair.network.unit, standby: pair.network.standby };
   const before = Object.values(units).map(processorSeconds);
   const start = performance.now();
-  await pause(effort.quick ? 300 : 4000);
+  await pause(effort.quick ? 300 : 2000);
   const took = (performance.now() - start) / 1000;
   for (const [index, [unit, namespace]] of Object.entries(units).entries()) {
     const share = (processorSeconds(namespace) - (before[index] ?? 0)) / took;

@@ -51,7 +51,7 @@ async function run(effort: Effort, { ground }: Place): Promise<SectionResult> {
       for (const kind of kinds) {
         for (const { contender, standing } of round % 2 === 0 ? ready : ready.toReversed()) {
           const name = rowName(contender, kind);
-          const rate = await load(ground, standing, kind, effort.quick ? 0.25 : 3);
+          const rate = await load(ground, standing, kind, effort.quick ? 0.25 : 1.5);
           if (rate === 0) throw new Error(`no ${kind.name} through ${contender.name}`);
           samples.set(name, [...(samples.get(name) ?? []), rate / kind.divisor]);
         }
