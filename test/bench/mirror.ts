@@ -8,7 +8,15 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { FarEnds, type Load, type Measured } from './far_ends.js';
-import { channelBytes, type Pair, pairNames, standConntrackd, standTandem } from './mirror_pairs.js';
+import {
+  channelBytes,
+  type Mode,
+  type Pair,
+  pairNames,
+  standConntrackd,
+  standTandem,
+  tandemModes,
+} from './mirror_pairs.js';
 import type { Bound, Effort, Place, Row, Section, SectionResult } from './section.js';
 import { ratios } from './summary.js';
 import { processorSeconds } from './tandem_unit.js';
@@ -33,8 +41,16 @@ const base = { protocol: 'tcp', bytes: 64, connections: established, window: 102
 
 type Samples = Map<string, number[]>;
 
-const rowName = (pair: string, on: boolean, share: Share): string =>
-  `${pair}, mirror ${on ? 'on' : 'off'}: ${share.name}`;
+const rowName = (pair: string, mode: string, share: Share): string => `${pair}, mirror ${mode}: ${share.name}`;
+
+/** What is said of a mode while every frame opens a connection. */
+const whats = {
+  offered: 'new connections offered at once',
+  held: 'of those held by the standby 1 s later',
+  standbyTime: "standby's CPU per connection",
+  bytes: 'bytes on the channel per connection',
+} as const;
+const ofMode = (pair: string, mode: string, what: string): string => `${pair}, mirror ${mode}: ${what}`;
 
 async function run(effort: Effort, { ground }: Place): Promise<SectionResult> {
   FarEnds.build();
@@ -55,16 +71,17 @@ async function run(effort: Effort, { ground }: Place): Promise<SectionResult> {
 
 async function measurePair(pair: Pair, effort: Effort, samples: Samples): Promise<void> {
   const seconds = effort.quick ? 0.1 : 0.5;
-  await pair.mirror(true);
-  await measureIdle(pair, effort, samples);
-  await pair.ends.measure({ ...base, openSet: true, frames: established, seconds: 0 });
-  for (const on of [true, false]) {
-    await pair.mirror(on);
+  for (const [index, mode] of pair.modes.entries()) {
+    await mode.set();
+    if (index === 0) {
+      await measureIdle(pair, effort, samples);
+      await pair.ends.measure({ ...base, openSet: true, frames: established, seconds: 0 });
+    }
     for (const share of shares) {
       const load = { ...base, openEvery: share.openEvery, seconds };
-      const measured = on ? await measureMirrored(pair, load, samples) : await pair.ends.measure(load);
+      const measured = mode.mirrors ? await measureMirrored(pair, mode, load, samples) : await pair.ends.measure(load);
       const figure = share.openEvery === 1 ? measured.established : measured.received;
-      keep(samples, rowName(pair.name, on, share), figure / 1e6);
+      keep(samples, rowName(pair.name, mode.name, share), figure / 1e6);
     }
   }
 }
@@ -83,23 +100,30 @@ async function measureIdle(pair: Pair, effort: Effort, samples: Samples): Promis
   }
 }
 
-async function measureMirrored(pair: Pair, load: Load & { readonly openEvery: number }, samples: Samples) {
+async function measureMirrored(
+  pair: Pair,
+  mode: Mode,
+  load: Load & { readonly openEvery: number },
+  samples: Samples,
+): Promise<Measured> {
   const first = await attempt(pair, load);
   if (load.openEvery === 0) return first.measured;
   const allNew = load.openEvery === 1;
+  const keepOf = (what: string, value: number) => keep(samples, ofMode(pair.name, mode.name, what), value);
   if (allNew) {
-    keep(samples, `${pair.name}: new connections offered at once`, first.measured.established / 1e6);
-    keep(samples, `${pair.name}: of those held by the standby 1 s later`, 100 * first.held);
+    keepOf(whats.offered, first.measured.established / 1e6);
+    keepOf(whats.held, 100 * first.held);
   }
   let last = first;
   for (const share of retries) {
     if (last.held >= heldMin) break;
     last = await attempt(pair, { ...load, rate: first.measured.generated * share });
   }
-  if (last.held < heldMin) throw new Error(`${pair.name}: the standby holds ${last.held} of the least that was tried`);
+  if (last.held < heldMin)
+    throw new Error(`${pair.name}, ${mode.name}: the standby holds ${last.held} of the least that was tried`);
   if (allNew) {
-    keep(samples, `${pair.name}: standby's CPU per connection`, last.standbySeconds * 1e6);
-    keep(samples, `${pair.name}: bytes on the channel per connection`, last.bytes);
+    keepOf(whats.standbyTime, last.standbySeconds * 1e6);
+    keepOf(whats.bytes, last.bytes);
   }
   return last.measured;
 }
@@ -158,8 +182,17 @@ function resultOf(samples: Samples): SectionResult {
   });
   const [quiet, , , flood] = shares;
   const higher = (must: number, aim: number): Bound => ({ better: 'higher', must, aim });
-  const onOff = (pair: string, share: Share, bound?: Bound) =>
-    quotient(`${pair}, mirror on ÷ off: ${share.name}`, rowName(pair, true, share), rowName(pair, false, share), bound);
+  const over = (pair: string, mode: string, share: Share, bound?: Bound) =>
+    quotient(
+      `${pair}, mirror ${mode} ÷ off: ${share.name}`,
+      rowName(pair, mode, share),
+      rowName(pair, 'off', share),
+      bound,
+    );
+  const modesOf = (pair: string): readonly string[] => (pair === tandem ? tandemModes : ['on', 'off']);
+  const mirroring = (pair: string) => modesOf(pair).filter((mode) => mode !== 'off');
+  const ofAsync = (share: Share): Bound | undefined =>
+    share === quiet ? higher(0.98, 0.995) : share === flood ? higher(0.9, 0.97) : undefined;
   const idle = { better: 'lower', must: 2, aim: 0.5 } as const;
   return {
     section: 'mirror',
@@ -167,22 +200,25 @@ function resultOf(samples: Samples): SectionResult {
     rows: [
       quotient(
         'new connections, Tandem mirrored ÷ nft unmirrored',
-        rowName(tandem, true, flood),
-        rowName(conntrackd, false, flood),
+        rowName(tandem, 'async', flood),
+        rowName(conntrackd, 'off', flood),
         higher(4, 6),
       ),
-      ...shares.map((share) =>
-        onOff(tandem, share, share === quiet ? higher(0.98, 0.995) : share === flood ? higher(0.9, 0.97) : undefined),
+      ...[tandem, conntrackd].flatMap((pair) =>
+        mirroring(pair).flatMap((mode) =>
+          shares.map((share) => over(pair, mode, share, mode === 'async' ? ofAsync(share) : undefined)),
+        ),
       ),
-      ...shares.map((share) => onOff(conntrackd, share)),
       ...[tandem, conntrackd].flatMap((pair) => [
         ...shares.flatMap((share) =>
-          [false, true].map((on) => row(rowName(pair, on, share), share === flood ? 'M connections/s' : 'Mpps')),
+          modesOf(pair).map((mode) => row(rowName(pair, mode, share), share === flood ? 'M connections/s' : 'Mpps')),
         ),
-        row(`${pair}: new connections offered at once`, 'M connections/s'),
-        row(`${pair}: of those held by the standby 1 s later`, '%'),
-        row(`${pair}: standby's CPU per connection`, 'µs'),
-        row(`${pair}: bytes on the channel per connection`, 'bytes'),
+        ...mirroring(pair).flatMap((mode) => [
+          row(ofMode(pair, mode, whats.offered), 'M connections/s'),
+          row(ofMode(pair, mode, whats.held), '%'),
+          row(ofMode(pair, mode, whats.standbyTime), 'µs'),
+          row(ofMode(pair, mode, whats.bytes), 'bytes'),
+        ]),
         row(`${pair}: idle active unit's CPU`, '% of a core', pair === tandem ? idle : undefined),
         row(`${pair}: idle standby unit's CPU`, '% of a core', pair === tandem ? idle : undefined),
       ]),
@@ -192,13 +228,13 @@ function resultOf(samples: Samples): SectionResult {
         name: 'new-connections',
         title: 'New connections, real handshakes, 64 bytes',
         unit: 'million per second',
-        rows: [tandem, conntrackd].flatMap((pair) => [false, true].map((on) => rowName(pair, on, flood))),
+        rows: [tandem, conntrackd].flatMap((pair) => modesOf(pair).map((mode) => rowName(pair, mode, flood))),
       },
       {
         name: 'mixed',
         title: 'Packets while one in 15 opens a connection',
         unit: 'million packets per second',
-        rows: [tandem, conntrackd].flatMap((pair) => [false, true].map((on) => rowName(pair, on, shares[2]))),
+        rows: [tandem, conntrackd].flatMap((pair) => modesOf(pair).map((mode) => rowName(pair, mode, shares[2]))),
       },
     ],
     notes: [

@@ -18,16 +18,25 @@ const connections = 6_000_000;
 /** The active unit's frames are moved where the generator is; everything else is done on the other core. */
 const cores = { frames: 0, rest: 1 } as const;
 
+/** How connections are mirrored from set() on. */
+export interface Mode {
+  readonly name: string;
+  readonly mirrors: boolean;
+  set(): Promise<void>;
+}
+
 export interface Pair {
   readonly name: string;
   readonly network: PairNetwork;
   readonly ends: FarEnds;
-  mirror(on: boolean): Promise<void>;
+  /** Those that mirror come first. */
+  readonly modes: readonly Mode[];
   /** Connections that the standby holds now. */
   held(): Promise<number>;
   stop(): Promise<void>;
 }
 
+export const tandemModes = ['async', 'off'] as const;
 export const pairNames = { tandem: 'Tandem xdp', conntrackd: 'nft + conntrackd FT-FW' } as const;
 
 export async function standTandem(ground: Ground): Promise<Pair> {
@@ -53,11 +62,15 @@ export async function standTandem(ground: Ground): Promise<Pair> {
     name: pairNames.tandem,
     network,
     ends,
-    mirror: async (on) => {
-      await active.api.setMirror('bench80', on ? 'async' : 'off');
-      // The standby is told anew what it is to hold.
-      await inSync();
-    },
+    modes: tandemModes.map((name) => ({
+      name,
+      mirrors: name !== 'off',
+      set: async () => {
+        await active.api.setMirror('bench80', name);
+        // The standby is told anew what it is to hold.
+        await inSync();
+      },
+    })),
     held: () => standby.connections(),
     stop: async () => {
       await ends.end();
@@ -80,7 +93,10 @@ export async function standConntrackd(ground: Ground): Promise<Pair> {
     name: pairNames.conntrackd,
     network,
     ends,
-    mirror: (on) => (on ? daemons.start() : daemons.stop()),
+    modes: [
+      { name: 'on', mirrors: true, set: () => daemons.start() },
+      { name: 'off', mirrors: false, set: () => daemons.stop() },
+    ],
     held: async () => daemons.external(),
     stop: async () => {
       await ends.end();
