@@ -100,6 +100,15 @@ export class FailoverLab {
     return new FailoverLab();
   }
 
+  namespace(unit: UnitName): string {
+    return namespaceOf(unit);
+  }
+
+  mac(unit: UnitName, link: (typeof LINKS)[number]): string {
+    const text = run('ip', ['-n', namespaceOf(unit), '-json', 'link', 'show', `${unit}-${link}`]);
+    return (JSON.parse(text) as { readonly address: string }[])[0]!.address;
+  }
+
   start(settings: GroupSettings, peerSettings: GroupSettings): void {
     this.a.start(settings);
     this.b.start(peerSettings);
@@ -127,7 +136,7 @@ export class FailoverLab {
   /** Captures what crosses a link, until stopped; to a pcap file. Resolves when it listens. */
   async capture(link: (typeof LINKS)[number], file: string): Promise<ChildProcess> {
     rmSync(file, { force: true });
-    const child = spawn('ip', ['netns', 'exec', NET, 'tcpdump', '-U', '-i', link, '-w', file], {
+    const child = spawn('ip', ['netns', 'exec', NET, 'tcpdump', '-U', '--immediate-mode', '-i', link, '-w', file], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     let said = '';
