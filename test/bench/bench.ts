@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { repositoryRoot } from '../support/lab/paths.js';
+import { bulk } from './bulk.js';
 import { type Standing, standAll } from './contenders.js';
 import { engine } from './engine.js';
 import { flood } from './flood.js';
@@ -25,7 +26,7 @@ import { summarize } from './summary.js';
 import { tcp } from './tcp.js';
 import { wire } from './wire.js';
 
-const sections: readonly Section[] = [engine, flood, wire, latency, mirror, tcp];
+const sections: readonly Section[] = [engine, flood, wire, latency, mirror, tcp, bulk];
 /** A full run of all sections takes about a quarter of an hour. */
 const rounds = { quick: 1, full: 5, fullMin: 5 } as const;
 const directory = join(repositoryRoot, 'out', 'bench');
@@ -37,7 +38,9 @@ interface Command {
 }
 
 async function main(args: readonly string[]): Promise<void> {
-  if (args[0] === 'readme') return writeChapter(sections.map(({ name }) => name));
+  if (args[0] === 'readme') {
+    return writeChapter(sections.filter(({ onRequest }) => onRequest !== true).map(({ name }) => name));
+  }
   const command = parse(args);
   const machine = describeMachine();
   mkdirSync(directory, { recursive: true });
@@ -110,7 +113,9 @@ function parse(args: readonly string[]): Command {
   const known = sections.map((section) => section.name);
   const unknown = positionals.find((name) => !known.includes(name));
   if (unknown !== undefined) throw new Error(`no section is called ${unknown}; there are: ${known.join(', ')}`);
-  const chosen = sections.filter((section) => positionals.length === 0 || positionals.includes(section.name));
+  const chosen = sections.filter((section) =>
+    positionals.length === 0 ? section.onRequest !== true : positionals.includes(section.name),
+  );
   if (process.geteuid?.() !== 0 && chosen.some((section) => section.needsRoot)) {
     throw new Error('this section needs root, for network namespaces and raw sockets');
   }

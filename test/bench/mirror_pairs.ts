@@ -13,8 +13,8 @@ import { end, type Ground } from './ground.js';
 import { macs, makePairNetwork, type PairNetwork, pairAddress, virtualAddress, virtualMac } from './network.js';
 import { stateDirectory, TandemUnit, writeConfig } from './tandem_unit.js';
 
-/** So many may be opened before the pair is made anew. */
-const connections = 6_000_000;
+/** So many may be opened before a pair is made anew, where not said otherwise. */
+const connectionsMax = 6_000_000;
 /** The active unit's frames are moved where the generator is; everything else is done on the other core. */
 const cores = { frames: 0, rest: 1 } as const;
 
@@ -39,7 +39,15 @@ export interface Pair {
 export const tandemModes = ['async', 'off'] as const;
 export const pairNames = { tandem: 'Tandem xdp', conntrackd: 'nft + conntrackd FT-FW' } as const;
 
-export async function standTandem(ground: Ground): Promise<Pair> {
+export interface TandemPair extends Pair {
+  readonly active: TandemUnit;
+  /** At once, without a word. */
+  killStandby(): Promise<void>;
+  startStandby(): Promise<void>;
+}
+
+/** So many connections may be opened before the pair is made anew. */
+export async function standTandem(ground: Ground, connections = connectionsMax): Promise<TandemPair> {
   const network = makePairNetwork(ground, 'mt');
   const config = writeConfig(ground, 'mirror', {
     device: 'xdp',
@@ -52,7 +60,8 @@ export async function standTandem(ground: Ground): Promise<Pair> {
   await pairUnits((unit) => stateDirectory(ground, unit));
   const active = TandemUnit.start(ground, network.unit, 'mirror-a', config, 'a');
   await active.isActive();
-  const standby = TandemUnit.start(ground, network.standby, 'mirror-b', config, 'b');
+  const startStandby = () => TandemUnit.start(ground, network.standby, 'mirror-b', config, 'b');
+  let standby = startStandby();
   const inSync = () => active.until('in sync', ({ mirror }) => mirror.channel === 'up' && mirror.inSync);
   await inSync();
   active.pin(cores.rest, cores.frames);
@@ -71,6 +80,13 @@ export async function standTandem(ground: Ground): Promise<Pair> {
         await inSync();
       },
     })),
+    active,
+    killStandby: () => standby.kill(),
+    startStandby: async () => {
+      standby = startStandby();
+      await standby.until('there', () => true);
+      standby.pin(cores.rest);
+    },
     held: () => standby.connections(),
     stop: async () => {
       await ends.end();
@@ -84,7 +100,7 @@ export async function standConntrackd(ground: Ground): Promise<Pair> {
   raiseConntrackLimits(ground);
   const network = makePairNetwork(ground, 'mc');
   for (const unit of [network.unit, network.standby]) {
-    loadNft(unit, 'tcp', connections);
+    loadNft(unit, 'tcp', connectionsMax);
     runInside(unit, 'sysctl', ['-qw', 'net.netfilter.nf_conntrack_tcp_timeout_established=100000']);
   }
   const ends = await FarEnds.start(ground, network, { mac: macs.client, address: virtualAddress }, 'none');

@@ -52,6 +52,8 @@ export interface Place {
 
 interface Common {
   readonly name: string;
+  /** Runs only when it is named. */
+  readonly onRequest?: boolean;
   /** Whether it uses what Place.standing() gives; others run without it beside them. */
   readonly forwards?: boolean;
 }

@@ -1,6 +1,7 @@
 /** Tandem units of the benchmark: started as an operator would, asked through their API, kept to given cores. */
 
 import { type ChildProcess, execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -137,6 +138,19 @@ export class TandemUnit {
 
   async connections(): Promise<number> {
     return (await this.api.status()).table.used;
+  }
+
+  /** Its own memory and what it has mapped, of the daemon alone. */
+  residentMiB(): number {
+    const text = readFileSync(`/proc/${this.#child.pid}/status`, 'utf8');
+    return Number(/^VmRSS:\s+(\d+) kB/m.exec(text)?.[1] ?? 0) / 1024;
+  }
+
+  /** The daemon and its failover process at once. */
+  async kill(): Promise<void> {
+    const ended = once(this.#child, 'exit');
+    for (const pid of processesInside(this.namespace)) process.kill(pid, 'SIGKILL');
+    await ended;
   }
 
   stop(): Promise<void> {
