@@ -1,17 +1,20 @@
 /**
  * `scripts/soak`: one pair lives through fault after fault; connections opened at the very start must outlive them
  * all, a stream opened in each round must survive that round, and the daemons' memory must not grow without end.
+ * `scripts/soak --saturation`: no fault at all, but more work than the machine can do; no role may change.
  */
 
 import { appendFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
+import { latenessLine } from '../../../src/cli/show.js';
 import { Lab, whyNoLab } from '../lab/lab.js';
 import { startEcho, startHttp, startIdle, startServers } from '../lab/traffic.js';
 import { hasRole, isReady, type Pair, startPair } from '../lab/unit.js';
 import { longestSilence, requestOutcomes, streamOutcome } from '../traffic/outcome.js';
 import { monotonicMs, pause } from '../traffic/time.js';
+import { saturate } from './saturation.js';
 
 const idleConnections = 500;
 /** Growth of a daemon's resident memory between round 5 and the end that is not yet called a leak. */
@@ -51,21 +54,32 @@ const faults: Readonly<Record<string, (lab: Lab, pair: Pair) => Promise<void>>> 
 process.exitCode = await main();
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { minutes: { type: 'string', default: '30' } } });
+  const { values } = parseArgs({
+    options: { minutes: { type: 'string', default: '30' }, saturation: { type: 'boolean', default: false } },
+  });
   const minutes = Number(values.minutes);
   const why = whyNoLab();
   if (why !== null || !(minutes > 0)) {
-    console.error(`scripts/soak: ${why ?? 'usage: scripts/soak [--minutes N]'}`);
+    console.error(`scripts/soak: ${why ?? 'usage: scripts/soak [--saturation] [--minutes N]'}`);
     return 1;
   }
   const lab = Lab.up('soak');
   try {
-    const failures = await live(lab, monotonicMs() + minutes * 60_000);
+    const failures = values.saturation ? await bear(lab, minutes) : await live(lab, monotonicMs() + minutes * 60_000);
     for (const failure of failures) console.log(`FAILED  ${failure}`);
     return failures.length > 0 ? 1 : 0;
   } finally {
     lab.down();
   }
+}
+
+async function bear(lab: Lab, minutes: number): Promise<string[]> {
+  await startServers(lab);
+  const pair = await startPair(lab, { mirror: 'async' });
+  const { roleChanges, answers, lateness } = await saturate(lab, pair, 60 * minutes);
+  const what = `${roleChanges} changes of role, ${answers} answers, ${latenessLine(lateness)}`;
+  console.log(`${minutes} minutes saturated: ${what}`);
+  return roleChanges === 0 ? [] : [`${roleChanges} changes of role`];
 }
 
 async function live(lab: Lab, untilMs: number): Promise<string[]> {
