@@ -92,7 +92,8 @@ class MirrorSource {
   // Something else that those who wait should look at, a switched rule perhaps.
   void tell_news();
 
-  // Starts a bulk: every mirrored connection of the groups active here will be announced once.
+  // Starts a bulk: every mirrored connection of the groups active here will be announced once, and of the others
+  // what this unit opened itself and the peer has not told it of since.
   void start_bulk();
   bool bulk_running() const;
   size_t bulk_announced() const;

@@ -22,6 +22,8 @@ constexpr size_t kRefusedPlaces = size_t{1} << 16;
 constexpr uint32_t kTogether = 32;
 // Slots a bulk looks at in one take(): a few milliseconds of an empty table.
 constexpr size_t kBulkSlots = size_t{1} << 17;
+// Of connections that are offered; terms of active units begin at 1.
+constexpr uint16_t kOfferedTerm = 0;
 constexpr size_t kRecordMax = sizeof(wire::MirrorState<16>);
 
 // A number that wraps is later if it is ahead by less than half of its range (RFC 1982).
@@ -147,9 +149,10 @@ struct MirrorSource::Impl {
     uint32_t urgent_sampled = 0, urgent_seen = 0;
   };
 
-  bool active_here(const Connection& connection) const {
-    return static_cast<Role>(shared->groups[connection.group].role.load(acquire)) != Role::kStandby;
+  Role role_of(const Connection& connection) const {
+    return static_cast<Role>(shared->groups[connection.group].role.load(acquire));
   }
+  bool active_here(const Connection& connection) const { return role_of(connection) != Role::kStandby; }
   bool mirrored(const Connection& connection) const {
     const MirrorRule rule = runtime->virtual_servers[connection.virtual_server].mirror.load(relaxed);
     if (connection.protocol == kTcp) return rule.mode != MirrorMode::kOff;
@@ -165,6 +168,7 @@ struct MirrorSource::Impl {
   void continue_bulk(Output& out);
   bool announce(Connection& connection, Output& out);
   void encode(Connection& connection, wire::MirrorKind kind, uint32_t control, Output& out);
+  void encode(Connection& connection, wire::MirrorKind kind, uint32_t control, uint16_t term, Output& out);
 
   ConnTable* table = nullptr;
   Runtime* runtime = nullptr;
@@ -386,7 +390,11 @@ void MirrorSource::Impl::take_pending(Participant who, Connection& connection, O
 }
 
 void MirrorSource::Impl::encode(Connection& connection, wire::MirrorKind kind, uint32_t control, Output& out) {
-  const auto term = static_cast<uint16_t>(shared->groups[connection.group].term.load(relaxed));
+  encode(connection, kind, control, static_cast<uint16_t>(shared->groups[connection.group].term.load(relaxed)), out);
+}
+
+void MirrorSource::Impl::encode(Connection& connection, wire::MirrorKind kind, uint32_t control, uint16_t term,
+                                Output& out) {
   connection.term.store(term, relaxed);
   if (++sequence == 0) ++sequence;  // 0: never told
   connection.sequence.store(sequence, relaxed);
@@ -428,17 +436,23 @@ void MirrorSource::Impl::continue_bulk(Output& out) {
 
 // A dead connection's close is in a ring already. One that is not mirrored (any more) will be dropped by the
 // peer when the bulk ends, so nothing of it needs to be told from here on.
+//
+// Of a group that is not active here any more only what this unit opened or changed while it was is offered: after
+// a partition the peer may lack it. Under term 0 an offer is newer than nothing that the peer has.
 bool MirrorSource::Impl::announce(Connection& connection, Output& out) {
-  if (!active_here(connection)) return false;
+  const bool active = role_of(connection) == Role::kActive;
   const bool tell = mirrored(connection);
   uint32_t control = connection.control.load(acquire);
   uint32_t announced;
   do {
     if ((control & Control::kDead) || !worth_telling(control, connection.protocol)) return false;
+    if (!active && (control & Control::kFromPeer)) return false;
     announced = (control & ~(Control::kPendingMask | Control::kAnnounced)) | (tell ? Control::kAnnounced : 0);
   } while (!connection.control.compare_exchange_weak(control, announced, acq_rel, acquire));
-  if (tell) encode(connection, wire::MirrorKind::kState, control, out);
-  return tell;
+  if (!tell) return false;
+  if (active) encode(connection, wire::MirrorKind::kState, control, out);
+  if (!active) encode(connection, wire::MirrorKind::kState, control, kOfferedTerm, out);
+  return true;
 }
 
 }  // namespace tandem

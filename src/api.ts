@@ -218,7 +218,17 @@ export interface MirrorStatus {
     /** Their virtual server or member is not in the peer's config. */
     readonly unknown: number;
     /** `announced`: connections of this bulk, or the last one. */
-    readonly bulk: { readonly running: boolean; readonly announced: number; readonly completed: number };
+    readonly bulk: {
+      readonly running: boolean;
+      readonly announced: number;
+      readonly completed: number;
+      /** Of how many: the table's connections, some of which may not be mirrored. */
+      readonly expected: number;
+      /** Announced per second since it began. */
+      readonly perS: number;
+      /** Until all are announced at this rate; null: it does not run, or has announced nothing yet. */
+      readonly leftS: number | null;
+    };
   };
   readonly receiving: {
     readonly records: number;
@@ -288,10 +298,20 @@ export interface TrafficGroupStatus {
   readonly transitions: readonly { readonly at: string; readonly role: RoleName; readonly reason: string }[];
 }
 
+/** How late this unit's adverts left, since its failover process started. */
+export interface AdvertLatenessStatus {
+  readonly adverts: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly maxMs: number;
+}
+
 export interface FailoverStatus {
   readonly unit: string;
   readonly failoverPid: number | null;
   readonly config: ConfigSyncStatus;
+  /** Null: it was active for nothing yet. */
+  readonly advertLateness: AdvertLatenessStatus | null;
   readonly trafficGroups: readonly TrafficGroupStatus[];
 }
 

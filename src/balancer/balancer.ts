@@ -100,6 +100,7 @@ export class Balancer implements Control {
 
   onMember(): void {
     this.#queuePolicy();
+    this.#tellConditions();
   }
 
   onNextHops(): void {
@@ -205,7 +206,9 @@ export class Balancer implements Control {
       connectedSince: this.#connectedSince,
       lastError: this.#channelError,
     };
-    return mirrorView(this.#ports.mirror.status(), history, virtualServers, this.#ports.datapath.commitLatency());
+    const { datapath } = this.#ports;
+    const measured = { latency: datapath.commitLatency(), connections: datapath.tableCounts().used };
+    return mirrorView(this.#ports.mirror.status(), history, virtualServers, measured);
   }
 
   async failover(): Promise<FailoverStatus> {
@@ -214,6 +217,7 @@ export class Balancer implements Control {
       unit: this.#identity.unit,
       failoverPid: failover.pid,
       config: configSync.status(),
+      advertLateness: failover.lateness,
       trafficGroups: this.#groups.status(),
     };
   }

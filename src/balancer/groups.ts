@@ -65,7 +65,7 @@ export class Groups {
     group.report = report;
     // The unit lost its lease or a link while it was active: what the peer does from then on is not in our table, and
     // only its next bulk makes us in sync again. A standby that lost a link missed nothing of the mirror channel.
-    if (!report.inSync && before?.role === 'active')
+    if (!report.inSync && before?.role === 'active' && report.role !== 'active')
       group.bulksAtLoss = this.#ports.mirror.status().counters.bulks_received;
     if (before?.role === report.role && before.term === report.term) return;
     const { role, term, reason } = report;
@@ -105,14 +105,27 @@ export class Groups {
     const { inSync } = this.#ports.mirror;
     const peer = this.#peer;
     const bulks = this.#ports.mirror.status().counters.bulks_received;
-    for (const [name, { bulksAtLoss }] of this.#groups) {
+    for (const [name, { config, bulksAtLoss }] of this.#groups) {
       const caughtUp = bulksAtLoss === null || bulks > bulksAtLoss;
       this.#ports.failover.condition(name, {
-        demotion: 0,
+        demotion: this.#demotion(config),
         inSync: !mirrored(name) || (peer !== null && inSync.self && caughtUp),
         peerCanServe: peer !== null && (inSync.peer || !mirrored(name)),
       });
     }
+  }
+
+  /** Of pools that are down here: every member, as this unit's monitors see it. */
+  #demotion({ demotion: { pools } }: TrafficGroupConfig): number {
+    const names = Object.keys(pools);
+    if (names.length === 0) return 0;
+    const states = this.#ports.monitors.states();
+    return names
+      .filter((name) => {
+        const members = states.filter(({ pool }) => pool === name);
+        return members.length > 0 && members.every(({ health }) => health === 'down');
+      })
+      .reduce((sum, name) => sum + (pools[name] ?? 0), 0);
   }
 
   // ------------------------------------------------------------------------------------ hand-over on purpose

@@ -26,7 +26,7 @@ export function mirrorView(
   status: ChannelStatus,
   history: ChannelHistory,
   virtualServers: MirrorStatus['virtualServers'],
-  latency: readonly number[],
+  { latency, connections }: { readonly latency: readonly number[]; readonly connections: number },
 ): MirrorStatus {
   const { counters, bulk, peerBulk, inSync } = status;
   return {
@@ -47,11 +47,7 @@ export function mirrorView(
       ackedRecords: counters.records_acked,
       refusedFull: counters.peer_refused_full,
       unknown: counters.peer_unknown,
-      bulk: {
-        running: bulk.phase === 'running' || bulk.phase === 'ended',
-        announced: bulk.announced,
-        completed: counters.bulks_acked,
-      },
+      bulk: { ...bulkProgress(bulk, connections), completed: counters.bulks_acked },
     },
     receiving: {
       records: counters.records_received,
@@ -74,4 +70,11 @@ export function mirrorView(
     virtualServers,
     commitLatency: latency,
   };
+}
+
+function bulkProgress({ phase, announced, forMs }: ChannelStatus['bulk'], connections: number) {
+  const running = phase === 'running' || phase === 'ended';
+  const expected = Math.max(announced, phase === 'running' ? connections : 0);
+  const perS = forMs > 0 ? Math.round((1_000 * announced) / forMs) : 0;
+  return { running, announced, expected, perS, leftS: running && perS > 0 ? (expected - announced) / perS : null };
 }

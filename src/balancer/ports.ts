@@ -8,6 +8,7 @@ import type { ConfigResult } from '../config/load.js';
 import type { Config, PoolConfig } from '../config/model.js';
 import type { Datapath, NextHop, SharedStateHandle } from '../datapath.js';
 import type {
+  AdvertLateness,
   FailoverConfiguration,
   FailoverCounts,
   GroupCondition,
@@ -30,6 +31,7 @@ export interface FailoverPort {
   release(group: string): void;
   /** As last told, once a second. */
   readonly counts: FailoverCounts;
+  readonly lateness: AdvertLateness | null;
   readonly virtualRouters: readonly VirtualRouterReport[];
 }
 

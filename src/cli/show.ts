@@ -1,6 +1,7 @@
 /** What each `show` prints for people, from what src/api.ts answers. Pure: `now` is passed in. */
 
 import type {
+  AdvertLatenessStatus,
   ConfigSyncStatus,
   ConnectionsPage,
   CountersStatus,
@@ -208,7 +209,10 @@ export function showMirror(mirror: MirrorStatus, now: number): string {
   const up = mirror.connectedSince === null ? '' : ` for ${ago(mirror.connectedSince, now)}`;
   const last = mirror.lastError === null ? [] : [['last error', mirror.lastError] as const];
   const peer = mirror.peerUnit === null ? mirror.peer : `unit ${mirror.peerUnit} at ${mirror.peer}`;
-  const bulkOut = `${running(sending.bulk)}, ${figure(sending.bulk.announced)} connections`;
+  const { bulk } = sending;
+  const of = bulk.leftS === null ? '' : ` of ${figure(bulk.expected)}`;
+  const pace = bulk.leftS === null ? '' : `, ${figure(bulk.perS)}/s, ${bulk.leftS.toFixed(1)} s left`;
+  const bulkOut = `${running(bulk)}, ${figure(bulk.announced)}${of} told${pace}`;
   const state = pairs([
     ['channel', `${mirror.channel}${up}; came up ${mirror.connects} times`],
     ...last,
@@ -222,7 +226,7 @@ export function showMirror(mirror: MirrorStatus, now: number): string {
       `${lag.unackedBatches} batches, ${figure(lag.unackedBytes)}B, for ${milliseconds(lag.oldestUnackedMs)}`,
     ],
     ['last ack', `after ${milliseconds(lag.lastAckMs)}`],
-    ['bulk out', `${bulkOut}; ${sending.bulk.completed} completed`],
+    ['bulk out', `${bulkOut}; ${bulk.completed} completed`],
     ['bulk in', `${running(receiving.bulk)}; ${receiving.bulk.completed} completed`],
   ]);
   const traffic = table(
@@ -312,8 +316,16 @@ function volume({ records, batches, bytes }: { records: number; batches: number;
 export function showFailover(status: FailoverStatus, now: number): string {
   const process =
     status.failoverPid === null ? 'failover process NOT RUNNING' : `failover process ${status.failoverPid}`;
-  const head = `unit ${status.unit}, ${process}\nconfig revision ${revisionText(status.config, now)}`;
+  const config = `config revision ${revisionText(status.config, now)}`;
+  const head = `unit ${status.unit}, ${process}\n${config}\n${latenessLine(status.advertLateness)}`;
   return [head, ...status.trafficGroups.map((group) => showGroup(group, now))].join('\n\n');
+}
+
+export function latenessLine(lateness: AdvertLatenessStatus | null): string {
+  if (lateness === null) return 'no advert was due yet';
+  const { adverts, p50Ms, p99Ms, maxMs } = lateness;
+  const [p50, p99, max] = [p50Ms, p99Ms, maxMs].map((ms) => ms.toFixed(1));
+  return `${figure(adverts)} adverts, late by ${p50} ms (p50), ${p99} ms (p99), ${max} ms (max)`;
 }
 
 function showGroup(group: TrafficGroupStatus, now: number): string {

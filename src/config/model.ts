@@ -44,6 +44,8 @@ export interface TrafficGroupConfig {
   readonly preemptDelayS: number;
   /** 10..40950. */
   readonly advertIntervalMs: number;
+  /** Subtracted from the priority: while the unit is not in sync, and while all members of a pool are down. */
+  readonly demotion: { readonly notInSync: number; readonly pools: Readonly<Record<string, number>> };
   /** Form of the IPv4 advert's checksum that is sent; either is accepted. */
   readonly checksum: 'pseudo-header' | 'plain';
   /** Floating addresses by link name: what adverts list, what automap uses, what servers route through. */

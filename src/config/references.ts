@@ -17,6 +17,11 @@ export function referenceFaults(raw: unknown): Fault[] {
         unknownName('link', link, links, ['trafficGroups', name, 'floating', link], true),
       ),
     ),
+    ...Object.entries(section(section(raw)['trafficGroups'])).flatMap(([name, group]) =>
+      Object.keys(section(section(section(group)['demotion'])['pools'])).flatMap((pool) =>
+        unknownName('pool', pool, pools, ['trafficGroups', name, 'demotion', 'pools', pool], true),
+      ),
+    ),
     ...Object.entries(section(section(raw)['virtualServers'])).flatMap(([name, server]) => {
       const path: Path = ['virtualServers', name];
       const { pool, trafficGroup, links: answeredOn } = section(server);

@@ -119,6 +119,19 @@ const trafficGroup = z.strictObject({
     .multipleOf(10)
     .default(100)
     .meta({ description: 'VRRP counts in centiseconds, so a multiple of 10; the peer takes over after three of them' }),
+  demotion: z
+    .strictObject({
+      notInSync: z
+        .int()
+        .min(0)
+        .max(253)
+        .default(100)
+        .meta({ description: "Subtracted from the priority while the unit does not hold the peer's connections" }),
+      pools: z.record(name, z.int().min(1).max(253)).default({}).meta({
+        description: 'By pool: subtracted while this unit sees all of its members down, and the group goes to the peer',
+      }),
+    })
+    .prefault({}),
   checksum: z
     .enum(['pseudo-header', 'plain'])
     .default('pseudo-header')

@@ -12,9 +12,6 @@ import type { GroupRouter } from './condition.js';
 import type { FailoverConfiguration, FailoverLink, Fault, GroupSettings } from './messages.js';
 import type { ExpectedAdvert } from './receive.js';
 
-/** More than units of a pair usually differ by. */
-export const NOT_IN_SYNC_DEMOTION = 100;
-
 export function failoverConfiguration(config: Config, unit: UnitName): FailoverConfiguration {
   const peer = unit === 'a' ? 'b' : 'a';
   const groups = config.trafficGroups.map((group, index): GroupSettings => {
@@ -44,7 +41,7 @@ export function failoverConfiguration(config: Config, unit: UnitName): FailoverC
       preempt: group.preempt,
       preemptDelayMs: group.preemptDelayS * 1000,
       advertIntervalMs: group.advertIntervalMs,
-      notInSyncDemotion: NOT_IN_SYNC_DEMOTION,
+      notInSyncDemotion: group.demotion.notInSync,
       checksum: group.checksum,
       links,
     };

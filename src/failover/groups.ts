@@ -22,6 +22,7 @@ import { groupRouter, type VirtualRouter, virtualRouters } from './configuration
 import { type AdvertDrop, type Counts, zeroCounts } from './counts.js';
 import { deadline, type Election, initialElection, step } from './election.js';
 import { HEARTBEAT_POLL_MS_MIN, heartbeatTimeoutMs, noHeartbeats, observe, workersAlive } from './heartbeats.js';
+import { Lateness } from './lateness.js';
 import type {
   FailoverConfiguration,
   FromFailover,
@@ -70,6 +71,8 @@ interface GroupRuntime {
   plan: AnnouncementPlan;
   election: Election;
   announcing: Announcing | null;
+  /** The role and why, as last told. */
+  told: Extract<Action, { type: 'set-role' }> | null;
 }
 
 export class Groups {
@@ -80,6 +83,7 @@ export class Groups {
   #heartbeats = noHeartbeats;
   #workersAlive = false;
   readonly #carriers = new Map<string, boolean>();
+  readonly #lateness = new Lateness();
   /** Drops by interface and family, `eth0/4`. */
   readonly #drops = new Map<string, Record<string, number>>();
   readonly #heartbeatValues = new BigUint64Array(WORKERS_MAX);
@@ -165,7 +169,11 @@ export class Groups {
     const now = this.#world.now();
     if (now >= this.#heartbeats.readAt + this.#pollMs()) this.#readShared(now);
     for (const group of this.#groups) {
-      if (now >= (deadline(group.election) ?? Number.POSITIVE_INFINITY)) this.#step(group, { type: 'timeout' }, now);
+      const dueAt = deadline(group.election);
+      if (dueAt !== null && now >= dueAt) {
+        if (group.election.state.name === 'active') this.#lateness.record(now - dueAt);
+        this.#step(group, { type: 'timeout' }, now);
+      }
       this.#announce(group, now);
     }
     if (now >= this.#countersAt) this.#tellCounters(now);
@@ -210,6 +218,7 @@ export class Groups {
       plan: announcementPlan(settings),
       election: initialElection(term),
       announcing: null,
+      told: null,
     };
   }
 
@@ -223,6 +232,7 @@ export class Groups {
       plan: announcementPlan(settings),
       election: group.election,
       announcing: group.announcing === null ? null : startAnnouncing(now),
+      told: group.told,
     };
   }
 
@@ -256,8 +266,13 @@ export class Groups {
   #step(group: GroupRuntime, input: Input, now: Millis): void {
     if (this.#stopped) return;
     const { election, actions } = step(group.router, group.election, input, now);
+    const before = effectivePriority(group.router, group.election.condition);
     group.election = election;
     for (const action of actions) this.#perform(group, action, now);
+    const changed = effectivePriority(group.router, election.condition) !== before;
+    if (changed && group.told !== null && !actions.some(({ type }) => type === 'set-role')) {
+      this.#tellRole(group, group.told);
+    }
   }
 
   #perform(group: GroupRuntime, action: Action, now: Millis): void {
@@ -283,7 +298,9 @@ export class Groups {
     }
   }
 
-  #tellRole(group: GroupRuntime, { role, term, reason }: Extract<Action, { type: 'set-role' }>): void {
+  #tellRole(group: GroupRuntime, told: Extract<Action, { type: 'set-role' }>): void {
+    const { role, term, reason } = told;
+    group.told = told;
     const { state, condition } = group.election;
     this.#world.tell({
       type: 'role',
@@ -368,7 +385,12 @@ export class Groups {
         }),
       ),
     );
-    this.#world.tell({ type: 'counters', counts: { ...this.counts }, virtualRouters });
+    this.#world.tell({
+      type: 'counters',
+      counts: { ...this.counts },
+      lateness: this.#lateness.report(),
+      virtualRouters,
+    });
   }
 
   #linksUp({ settings: { links }, routers }: GroupRuntime): LinksUp {

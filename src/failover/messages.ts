@@ -101,9 +101,19 @@ export interface VirtualRouterReport {
 /** By name, src/failover/counts.ts. */
 export type FailoverCounts = Readonly<Record<string, number>>;
 
+/** How late adverts left, since the process started. Quantiles are the upper ends of their classes, 19 % wide. */
+export interface AdvertLateness {
+  readonly adverts: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly maxMs: number;
+}
+
 /** Sums since the process started. */
 export interface FailoverCounters {
   readonly counts: FailoverCounts;
+  /** Null: none was due yet. */
+  readonly lateness: AdvertLateness | null;
   readonly virtualRouters: readonly VirtualRouterReport[];
 }
 

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 
 import type { SharedStateHandle } from '../datapath.js';
 import type {
+  AdvertLateness,
   FailoverConfiguration,
   FailoverCounts,
   Fault,
@@ -60,6 +61,7 @@ export class FailoverChild extends EventEmitter<FailoverChildEvents> {
   readonly #handOvers = new Map<string, (seen: boolean) => void>();
   readonly #active = new Set<string>();
   #counts: FailoverCounts = {};
+  #lateness: AdvertLateness | null = null;
   #virtualRouters: readonly VirtualRouterReport[] = [];
   #restart: NodeJS.Timeout | null = null;
   #restartMs = RESTART_MS_MIN;
@@ -83,6 +85,10 @@ export class FailoverChild extends EventEmitter<FailoverChildEvents> {
   /** As last told, once a second. */
   get counts(): FailoverCounts {
     return this.#counts;
+  }
+
+  get lateness(): AdvertLateness | null {
+    return this.#lateness;
   }
 
   get virtualRouters(): readonly VirtualRouterReport[] {
@@ -225,6 +231,7 @@ export class FailoverChild extends EventEmitter<FailoverChildEvents> {
         return;
       case 'counters':
         this.#counts = message.counts;
+        this.#lateness = message.lateness;
         this.#virtualRouters = message.virtualRouters;
         this.emit('counters');
         return;

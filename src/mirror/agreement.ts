@@ -71,19 +71,27 @@ export function seeTerms(state: State, peer: Hello): State {
 export function onGroups(state: State, groups: readonly GroupRole[], now: Millis): Step {
   if (sameGroups(state.groups, groups)) return stay(state);
   const before = state.groups;
-  const next = withGroups(state, groups);
+  const gaveUp = yielded(before, groups).length > 0;
+  const offers = gaveUp && !gaveUpInOrder(state, groups);
+  const next: State = { ...withGroups(state, groups), offers: state.offers || offers };
   if (next.link.name !== 'open') return stay(next);
 
-  const gaveUp = yielded(before, groups).length > 0;
   const mayHave = missedHolding(before, groups);
   const settled = settle(next, gaveUp || mayHave ? forget(next.link) : next.link);
   const terms: Action = { type: 'send', message: { type: 'terms', groups: reportedGroups(next) } };
   // Of a yield the peer hears by our terms, and announces; of one that we missed ourselves it does not.
   const request: Action[] = mayHave && !gaveUp ? [{ type: 'send', message: { type: 'bulk-request' } }] : [];
   const actions = [terms, ...request, ...settled.actions];
-  if (settled.state.link.name !== 'open' || !someActivated(before, groups)) return { state: settled.state, actions };
+  if (settled.state.link.name !== 'open' || !(offers || someActivated(before, groups)))
+    return { state: settled.state, actions };
   const bulk = beginBulk(settled.state, settled.state.link, now);
   return { state: bulk.state, actions: [...actions, ...bulk.actions] };
+}
+
+/** Each group given up was handed over to a peer that held our table: then it has every connection that we have. */
+function gaveUpInOrder(state: State, after: readonly GroupRole[]): boolean {
+  const before = yielded(state.groups, after).map((name) => named(state.groups, name));
+  return inSync(state).peer && before.every((group) => group?.role === 'handing-over');
 }
 
 /** Some group may have been held for a time too short to be heard of: its term moved while we stood by. */

@@ -73,9 +73,11 @@ export function onApplied(state: State, link: OpenLink, applied: Applied): Step 
 }
 
 export function onBulkBegin(state: State, link: OpenLink, generation: number): Step {
+  // What we offered was not applied when it began: it would have us drop what the peer is about to learn.
+  const early = link.send.acked < link.receive.offeredUntil;
   const receive: Receiving = {
     ...link.receive,
-    phase: 'announcing',
+    phase: early ? 'none' : 'announcing',
     generation,
     dropAt: null,
     dropped: 0,
@@ -101,6 +103,7 @@ export function settle(state: State, link: OpenLink): Step {
   const { receive } = link;
   const unchanged: Step = { state: { ...state, link }, actions: [] };
   if (receive.phase !== 'announced' && receive.phase !== 'dropping') return unchanged;
+  if (state.offers && receive.phase === 'announced') return unchanged;
   if (!clear(state.groups, link.peer.groups) || !isCurrent(state, link)) {
     return {
       state: { ...state, link: { ...link, receive: { ...receive, phase: 'announced', dropAt: null } } },

@@ -42,7 +42,14 @@ export function beginBulk(state: State, link: OpenLink, now: Millis): Step {
   // The one that begins when it is released covers everything.
   if (link.send.heldUntil !== null) return { state: { ...state, link }, actions: [] };
   const generation = (state.generation % 0xffff_ffff) + 1;
-  const send: Sending = { ...link.send, bulk: 'running', bulkGroups: state.groups, takeAt: now };
+  const send: Sending = {
+    ...link.send,
+    bulk: 'running',
+    bulkBeganAt: now,
+    bulkEndedAt: null,
+    bulkGroups: state.groups,
+    takeAt: now,
+  };
   return {
     state: {
       ...state,
@@ -96,7 +103,13 @@ export function onTaken(settings: Settings, state: State, link: OpenLink, taken:
     const { sequence } = send;
     const marker: Message = { type: 'bulk-end', generation: state.generation, sequence, count: taken.bulkAnnounced };
     actions.push({ type: 'send', message: marker });
-    open = { ...open, send: { ...send, bulk: 'ended' } };
+    open = { ...open, send: { ...send, bulk: 'ended', bulkEndedAt: now } };
+    if (state.offers) {
+      // What the peer announced so far was without it.
+      next = { ...next, offers: false };
+      open = { ...open, receive: { ...open.receive, phase: 'none', dropAt: null, offeredUntil: sequence } };
+      actions.push({ type: 'send', message: { type: 'bulk-request' } });
+    }
   }
   // All that was pending when a flush was asked for is in a batch once a take has room left.
   if (!taken.full && !taken.bulkRunning) {

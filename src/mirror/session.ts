@@ -77,6 +77,7 @@ export function initial(dictionary: MirrorDictionary, config: Hello['config'], g
       dictionary,
       config,
       termFloors: {},
+      offers: false,
       peerBootId: null,
       generation: 0,
       stamp: 0,
@@ -431,6 +432,8 @@ function nothingSent(now: Millis): Sending {
   return {
     bulk: 'running',
     heldUntil: null,
+    bulkBeganAt: now,
+    bulkEndedAt: null,
     bulkGroups: [],
     sequence: 0,
     acked: 0,
@@ -453,6 +456,7 @@ function nothingReceived(): Receiving {
     dropAt: null,
     dropped: 0,
     sequence: 0,
+    offeredUntil: 0,
     counts: { applied: 0, stale: 0, refusedFull: 0, unknown: 0 },
     unknownBefore: 0,
   };

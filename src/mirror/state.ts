@@ -67,6 +67,11 @@ export interface State {
   readonly config: Hello['config'];
   /** Of each group, the least term under which the peer's records are newer than all that we hold. */
   readonly termFloors: Readonly<Record<string, number>>;
+  /**
+   * We gave a group up without the peer holding our table, as after a partition: our next bulk offers what we have
+   * of our own, and only a bulk of the peer that began behind it says what is to be dropped here.
+   */
+  readonly offers: boolean;
   /** Of the peer that we were last connected to. */
   readonly peerBootId: string | null;
   /** Of the last bulk that this unit began. Goes on over connections. */
@@ -106,6 +111,9 @@ export interface Sending {
   readonly bulk: 'running' | 'ended' | 'acked';
   /** Nothing is announced or taken before this; null: not held. */
   readonly heldUntil: Millis | null;
+  readonly bulkBeganAt: Millis;
+  /** When it had been walked through; null: it runs. */
+  readonly bulkEndedAt: Millis | null;
   /** Roles when the bulk began: if they differ at its end it proves nothing and begins anew. */
   readonly bulkGroups: readonly GroupRole[];
   /** Of the last batch sent. */
@@ -151,6 +159,8 @@ export interface Receiving {
   readonly dropAt: Millis | null;
   readonly dropped: number;
   readonly sequence: number;
+  /** Our batch with the last of what we offered; a bulk that the peer began before it had that one decides nothing. */
+  readonly offeredUntil: number;
   readonly counts: RecordCounts;
   /** `counts.unknown` at bulk-begin; more since then means that a new config here deserves a new bulk. */
   readonly unknownBefore: number;

@@ -28,7 +28,12 @@ export interface MirrorStatus {
   readonly sequence: number;
   readonly generation: number;
   /** Our bulk, and the peer's. */
-  readonly bulk: { readonly phase: 'none' | 'running' | 'ended' | 'acked'; readonly announced: number };
+  readonly bulk: {
+    readonly phase: 'none' | 'running' | 'ended' | 'acked';
+    readonly announced: number;
+    /** Since it began, or as long as it took. */
+    readonly forMs: Millis;
+  };
   readonly peerBulk: { readonly phase: 'none' | 'announcing' | 'announced' | 'dropping' | 'complete' };
   readonly counters: Counters;
   /** Connections of the channel closed because of what they said, by reason. */
@@ -55,7 +60,7 @@ export function statusOf(
       queueBytes: 0,
       queueBatches: 0,
       sequence: 0,
-      bulk: { phase: 'none', announced: 0 },
+      bulk: { phase: 'none', announced: 0, forMs: 0 },
       peerBulk: { phase: 'none' },
     };
   }
@@ -69,7 +74,7 @@ export function statusOf(
     queueBytes: send.unackedBytes,
     queueBatches: send.unacked.length,
     sequence: send.sequence,
-    bulk: { phase: send.bulk, announced },
+    bulk: { phase: send.bulk, announced, forMs: (send.bulkEndedAt ?? now) - send.bulkBeganAt },
     peerBulk: { phase: receive.phase },
   };
 }

@@ -345,6 +345,7 @@ TEST(mirror_a_bulk_announces_what_is_mirrored_and_active_here) {
   unit.open(off);
   NewConnection elsewhere = numbered(21);
   elsewhere.group = 1;
+  elsewhere.from_peer = true;
   unit.open(elsewhere);
   unit.runtime->mirror_wanted = true;
   unit.source.start_bulk();
@@ -460,4 +461,47 @@ TEST(mirror_refuses_a_record_of_a_member_that_is_not_here_and_one_that_is_cut) {
   CHECK(standby.apply(odd).malformed);
   batch[41] = 99;  // the last octet of its address
   CHECK_EQ(standby.apply(batch).unknown, 1u);
+}
+
+TEST(mirror_a_unit_that_yields_offers_what_is_its_own_and_nothing_else) {
+  Pair pair;
+  announced(pair.active, 1);
+  REQUIRE(pair.standby.apply(pair.active.take()).stale == 0);
+  Connection* both = announced(pair.active, 2);
+  REQUIRE(both != nullptr);
+  pair.active.source.start_bulk();
+  pair.sync();
+  // The link is cut, and both are active.
+  MirrorUnit &winner = pair.active, &loser = pair.standby;
+  for (MirrorUnit* unit : {&winner, &loser}) unit->runtime->mirror_wanted = false;
+  loser.become(Role::kActive, 2);
+  Connection* own = loser.open(numbered(3));
+  NewConnection there = numbered(4), here = numbered(4);
+  there.member[3] = 5;
+  Connection *kept = winner.open(here), *clashes = loser.open(there);
+  REQUIRE(own != nullptr && kept != nullptr && clashes != nullptr);
+  // They meet: the loser yields before the winner has heard of its term.
+  for (MirrorUnit* unit : {&winner, &loser}) unit->runtime->mirror_wanted = true;
+  loser.become(Role::kStandby, 2);
+  loser.source.start_bulk();
+  const std::vector<uint8_t> offered = loser.take();
+  CHECK_EQ(offered.size(), 2 * kStateBytes4);
+  const Applied applied = winner.apply(offered);
+  CHECK_EQ(applied.applied, 1u);
+  CHECK_EQ(applied.stale, 1u);
+  CHECK(winner.find(numbered(3)) != nullptr);
+  CHECK(winner.find(numbered(4)) == kept);
+  CHECK(!(kept->control & Control::kDead));
+  // The winner's bulk: the loser takes its word for all, and drops nothing but what clashed.
+  winner.become(Role::kActive, 3);
+  winner.source.start_bulk();
+  loser.apply(winner.take(), 7);
+  CHECK_EQ(loser.drop_unannounced(7), 0u);
+  Connection* told = loser.find(numbered(4));
+  REQUIRE(told != nullptr);
+  CHECK(told->member == kept->member);
+  CHECK(loser.find(numbered(3)) != nullptr);
+  // Nothing is its own any more.
+  loser.source.start_bulk();
+  CHECK(loser.take().empty());
 }

@@ -7,6 +7,7 @@
  *
  * - a change marks, a marked connection is not marked again, taking encodes the state of that moment;
  * - what was left to tell when the unit yielded is not told: the peer has taken over and decides;
+ * - a bulk offers what is the unit's own, of a group that is not active here, under term 0;
  * - a closed connection stays until its close is taken, or goes at once if nobody wants to know;
  * - a record that is not newer (term, then sequence) is counted and ignored; it announces nothing;
  * - where this unit is active itself, only a higher term changes a connection that it has.
@@ -24,11 +25,15 @@ export interface ModelConnection {
   incarnation: number;
   sequence: number;
   stamp: number;
+  /** This unit opened it, or changed it, and the peer has said nothing of it since. */
+  own: boolean;
+  announced: boolean;
 }
 
 const STATE_BYTES = 46;
 const CLOSE_BYTES = 24;
 const DROPS_PER_CALL = 32;
+const OFFERED_TERM = 0;
 
 export class ModelDatapath implements MirroredDatapath {
   readonly connections = new Map<number, ModelConnection>();
@@ -68,6 +73,8 @@ export class ModelDatapath implements MirroredDatapath {
       incarnation,
       sequence: old?.sequence ?? 0,
       stamp: 0,
+      own: true,
+      announced: false,
     });
     this.#mark(id);
   }
@@ -93,6 +100,8 @@ export class ModelDatapath implements MirroredDatapath {
 
   #mark(id: number): void {
     if (!this.#wanted) return;
+    const connection = this.connections.get(id);
+    if (connection !== undefined && this.#role().role === 'active') connection.own = true;
     this.pending.add(id);
     this.#tell();
   }
@@ -141,32 +150,36 @@ export class ModelDatapath implements MirroredDatapath {
   takeMirror(into: Uint8Array, liveOnly = false): [bytes: number, records: number, lastRecord: number] {
     let bytes = 0;
     let records = 0;
-    const put = (id: number): void => {
-      bytes += this.#encode(id, into.subarray(bytes));
+    const put = (id: number, term: number): void => {
+      bytes += this.#encode(id, term, into.subarray(bytes));
       records += 1;
     };
     for (const id of this.pending) {
       if (into.length - bytes < STATE_BYTES) return [bytes, records, this.#sequence];
       this.pending.delete(id);
-      if (holds(this.#role())) put(id);
+      if (holds(this.#role())) put(id, this.#role().term);
       else if (this.connections.get(id)?.closed) this.connections.delete(id);
     }
     while (!liveOnly && this.#bulk !== null && into.length - bytes >= STATE_BYTES) {
       const id = this.#bulk.pop();
       if (id === undefined) {
         this.#bulk = null;
-      } else if (holds(this.#role()) && this.connections.get(id)?.closed === false) {
+      } else if (this.connections.get(id)?.closed === false) {
+        const held = this.#role().role === 'active';
+        if (!held && !this.connections.get(id)?.own) continue;
         this.#announced += 1;
-        put(id);
+        this.pending.delete(id);
+        put(id, held ? this.#role().term : OFFERED_TERM);
       }
     }
     return [bytes, records, this.#sequence];
   }
 
-  #encode(id: number, into: Uint8Array): number {
+  #encode(id: number, term: number, into: Uint8Array): number {
     const connection = this.connections.get(id);
     if (connection === undefined) throw new Error(`connection ${id} is pending and gone`);
-    connection.term = this.#role().term;
+    connection.term = term;
+    connection.announced = true;
     this.#sequence += 1;
     connection.sequence = this.#sequence;
     const bytes = connection.closed ? CLOSE_BYTES : STATE_BYTES;
@@ -216,6 +229,8 @@ export class ModelDatapath implements MirroredDatapath {
       incarnation: view.getUint16(6),
       sequence: view.getUint32(8),
       stamp,
+      own: false,
+      announced: true,
     };
     this.onApplied(id, fresh.sequence);
     const old = this.connections.get(id);
@@ -240,6 +255,7 @@ export class ModelDatapath implements MirroredDatapath {
       if (id === undefined) return [true, closed];
       const connection = this.connections.get(id);
       if (connection === undefined || connection.stamp === stamp || holds(this.#role())) continue;
+      if (connection.own && !connection.announced) continue;
       this.#forget(id);
       closed += 1;
     }

@@ -273,7 +273,7 @@ const links = (unit: number) => ({
   server: { interface: `s${unit}`, addresses: [`10.2.0.${unit}`] },
 });
 
-const CONFIG: Config = {
+export const CONFIG: Config = {
   units: {
     a: { links: links(2), mirror: { address: '10.9.0.1', port: 3780 } },
     b: { links: links(3), mirror: { address: '10.9.0.2', port: 3780 } },
@@ -286,6 +286,7 @@ const CONFIG: Config = {
       priority: { a: 150, b: 100 },
       preempt: true,
       preemptDelayS: 0,
+      demotion: { notInSync: 100, pools: {} },
       advertIntervalMs: 100,
       checksum: 'pseudo-header',
       floating: { client: ['10.1.0.1'], server: ['10.2.0.1'] },

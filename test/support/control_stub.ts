@@ -204,7 +204,7 @@ export const mirror: MirrorStatus = {
     ackedRecords: 1_234_500,
     refusedFull: 0,
     unknown: 2,
-    bulk: { running: false, announced: 12_345, completed: 2 },
+    bulk: { running: true, announced: 12_345, completed: 2, expected: 20_000, perS: 10_000, leftS: 0.7655 },
   },
   receiving: {
     records: 10,
@@ -230,6 +230,7 @@ export const failover: FailoverStatus = {
   unit: 'a',
   failoverPid: 4712,
   config,
+  advertLateness: { adverts: 1_234, p50Ms: 0.6, p99Ms: 1.7, maxMs: 9.25 },
   trafficGroups: [
     {
       name: 'main',

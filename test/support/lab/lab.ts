@@ -164,6 +164,9 @@ export class Lab {
       .map(bridgeEnd)
       .join(', ');
     const rules = [
+      // Another unit's silence ends in the same transaction.
+      'table bridge silence',
+      'delete table bridge silence',
       'table bridge silence {',
       `  chain out { type filter hook postrouting priority 0; oifname { ${ends} } drop; }`,
       `  chain in { type filter hook prerouting priority 0; iifname { ${ends} } drop; }`,
@@ -174,6 +177,14 @@ export class Lab {
 
   endSilence(): void {
     this.run('switch', 'nft', ['delete', 'table', 'bridge', 'silence']);
+  }
+
+  /** The bridges forget where addresses are, and flood until they have learnt anew. */
+  forgetAddresses(): void {
+    ipBatch(
+      this.namespace('switch'),
+      ['client', 'server'].map((bridge) => `link set dev ${bridge} type bridge fdb_flush`),
+    );
   }
 
   /** Routes of the servers go through the floating address, for virtual servers without SNAT. */

@@ -6,6 +6,7 @@ import {
   attachments,
   floatingAddress,
   port,
+  secondGroup,
   serverAddress,
   serverNames,
   type UnitName,
@@ -24,6 +25,8 @@ export interface PairOptions {
   readonly members?: readonly (typeof serverNames)[number][];
   readonly draining?: readonly (typeof serverNames)[number][];
   readonly workers?: number;
+  /** Another traffic group, which unit b is preferred for, with one virtual server for echoes. */
+  readonly secondGroup?: boolean;
 }
 
 /** Where a virtual server without SNAT listens: the echo port, moved out of the way. */
@@ -47,6 +50,7 @@ export function pairConfig(options: PairOptions): string {
           server: Object.values(floatingAddress.server),
         },
       },
+      ...(options.secondGroup === true ? { second: trafficGroupOfB() } : {}),
     },
     pools: Object.fromEntries(
       (['echo', 'http', 'download'] as const).flatMap((service) => [
@@ -63,10 +67,22 @@ export function pairConfig(options: PairOptions): string {
       ),
       direct: { ...virtualServer(options, virtualAddress.ipv4, directEchoPort, 'echo'), snat: 'none' },
       direct6: { ...virtualServer(options, virtualAddress.ipv6, directEchoPort, 'echo6'), snat: 'none' },
+      ...(options.secondGroup === true
+        ? { second: { ...virtualServer(options, secondGroup.virtual, port.echo, 'echo'), trafficGroup: 'second' } }
+        : {}),
       'echo-udp': { ...virtualServer(options, virtualAddress.ipv4, port.echo, 'echo'), protocol: 'udp', mirror: 'off' },
     },
     datapath: { workers: options.workers ?? 1, connections: 65_536 },
   });
+}
+
+function trafficGroupOfB() {
+  const { client, server } = secondGroup.floating;
+  return {
+    virtualRouterId: virtualRouterId + 1,
+    priority: { a: 100, b: 150 },
+    floating: { client: [client], server: [server] },
+  };
 }
 
 function unit(name: UnitName) {

@@ -42,6 +42,8 @@ export const attachments: readonly Attachment[] = [
 
 /** What clients connect to. */
 export const virtualAddress = { ipv4: '10.1.0.100', ipv6: 'fd01::100' } as const;
+/** Of a second traffic group, IPv4 only: what clients connect to, and its floating addresses. */
+export const secondGroup = { virtual: '10.1.0.101', floating: { client: '10.1.0.5', server: '10.2.0.5' } } as const;
 /** What servers route through, and what they see as client when SNAT is on. */
 export const floatingAddress = {
   client: { ipv4: '10.1.0.1', ipv6: 'fd01::1' },

@@ -28,7 +28,11 @@ units:
     links: { client: { interface: eth1, addresses: [10.1.0.3] }, server: { interface: eth2, addresses: [10.2.0.3] } }
     mirror: { address: 10.9.0.2 }
 trafficGroups:
-  main: { virtualRouterId: 51, priority: { a: 150, b: 100 }, floating: { client: [10.1.0.1], server: [10.2.0.1] } }
+  main:
+    virtualRouterId: 51
+    priority: { a: 150, b: 100 }
+    floating: { client: [10.1.0.1], server: [10.2.0.1] }
+    demotion: { pools: { web: 60 } }
 pools:
   web: { monitor: { type: tcp }, members: [ { address: 10.2.0.11, port: 80 }, { address: 10.2.0.12, port: 80 } ] }
 virtualServers:
@@ -109,6 +113,7 @@ class World {
       failover: {
         pid: 42,
         counts: {},
+        lateness: null,
         virtualRouters: [],
         configure: ({ groups }) => void call(`configure ${groups.map(({ name }) => name)}`),
         condition: (_, condition) => void this.conditions.push(condition),
@@ -205,6 +210,24 @@ describe('what the failover process is told', () => {
     world.balancer.onPeer(peerStandby);
     expect(world.calls).toEqual(['termSeen main 4 false']);
     expect(world.condition).toEqual({ demotion: 0, inSync: true, peerCanServe: true });
+  });
+
+  test('a pool that is down here as a whole lowers the priority', () => {
+    const since = new Date(0);
+    const state = (address: string, health: 'up' | 'down') => ({
+      pool: 'web',
+      address,
+      port: 80,
+      health,
+      reason: '',
+      since,
+    });
+    world.health = [state('10.2.0.11', 'down'), state('10.2.0.12', 'up')];
+    world.balancer.onMember();
+    expect(world.condition.demotion).toBe(0);
+    world.health = [state('10.2.0.11', 'down'), state('10.2.0.12', 'down')];
+    world.balancer.onMember();
+    expect(world.condition.demotion).toBe(60);
   });
 
   test('a group without a mirrored virtual server has nothing to be in sync with', async () => {

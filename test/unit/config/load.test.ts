@@ -45,6 +45,7 @@ describe('a valid config', () => {
       name: 'main',
       preempt: true,
       preemptDelayS: 0,
+      demotion: { notInSync: 100, pools: {} },
       advertIntervalMs: 100,
       checksum: 'pseudo-header',
     });

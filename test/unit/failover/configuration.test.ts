@@ -29,6 +29,7 @@ const config = {
       priority: { a: 150, b: 100 },
       preempt: true,
       preemptDelayS: 0,
+      demotion: { notInSync: 100, pools: {} },
       advertIntervalMs: 100,
       checksum: 'pseudo-header',
       floating: { client: clientLink.floating, server: serverLink.floating },

@@ -220,6 +220,27 @@ describe('preemption', () => {
   });
 });
 
+describe('demotion', () => {
+  test('a tracked failure hands the group to a peer that can serve, and its end takes it back', () => {
+    const pair = Pair.settled({ preempt: true });
+    pair.a.condition({ demotion: 60 });
+    pair.run(500);
+    expect([pair.a.serves, pair.b.serves, pair.neitherMs]).toEqual(['standby', 'active', AT_ONCE_MS]);
+    expect(pair.a.lastReason).toBe('tracked_failure');
+    pair.run(5_000);
+    expect(pair.b.serves).toBe('active');
+    pair.a.condition({ demotion: 0 });
+    pair.run(2_000);
+    expect([pair.a.serves, pair.b.serves]).toEqual(['active', 'standby']);
+  });
+
+  test('one that moves no role is told all the same', () => {
+    const pair = Pair.settled();
+    pair.a.condition({ demotion: 20, peerCanServe: false });
+    expect(pair.a.reports.at(-1)).toMatchObject({ role: 'active', effectivePriority: 130 });
+  });
+});
+
 describe('links', () => {
   test('all links lost at one instant: the unit gives the role up by itself', () => {
     const pair = Pair.settled();
