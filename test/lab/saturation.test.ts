@@ -1,6 +1,7 @@
 /**
- * Goal: a machine and daemons that have too much to do fail over to nobody. Method: saturate both for a few seconds at the
- * default interval (scripts/soak --saturation does so for minutes) and count changes of role.
+ * Goal: a machine and daemons that have too much to do fail over to nobody.
+ * Method: saturate both for a few seconds at the default interval, and count changes of role. Minutes of it:
+ * scripts/soak --saturation.
  */
 
 import { expect } from 'vitest';

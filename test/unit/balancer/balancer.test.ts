@@ -341,7 +341,7 @@ describe('the operator', () => {
     };
     expect(await codes(text.replace('pool: web, trafficGroup', 'pool: wbe, trafficGroup'))).toEqual([
       'config_invalid',
-      'virtualServers.www.pool:15',
+      'virtualServers.www.pool:19',
     ]);
     expect(await codes(text.replace('10.9.0.1', '10.9.0.7'))).toEqual(['needs_restart', 'units.a.mirror:6']);
     const path = 'virtualServers.www.address';
