@@ -193,6 +193,14 @@ export type ChannelState = 'off' | 'connecting' | 'greeting' | 'up';
 export interface MirrorStatus {
   /** Of the next connection: `unpaired` until the units are paired, or the config asks for plaintext. */
   readonly security: 'tls' | 'plaintext' | 'unpaired';
+  /** The primary path first. */
+  readonly paths: readonly {
+    readonly name: 'primary' | 'secondary';
+    readonly peer: string;
+    readonly state: 'down' | 'dialling' | 'greeting' | 'standing by' | 'in use';
+  }[];
+  /** Times that the channel moved from one path to the other. */
+  readonly switches: number;
   readonly channel: ChannelState;
   /** The peer's mirror address and port. */
   readonly peer: string;

@@ -15,7 +15,7 @@ import { Balancer } from './balancer/balancer.js';
 import type { LinkFault } from './balancer/ports.js';
 import { configNames } from './balancer/views.js';
 import { formatConfigError } from './config/faults.js';
-import type { Config, UnitName } from './config/model.js';
+import type { Config, UnitConfig, UnitName } from './config/model.js';
 import type { Datapath, SharedStateHandle, StartReport } from './datapath.js';
 import { startApiServer } from './io/api_server.js';
 import { capabilityAdvice, missingCapabilities } from './io/capabilities.js';
@@ -78,8 +78,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   });
   const mirror = new MirrorChannel({
     unit,
-    local: config.units[unit].mirror,
-    peer: config.units[peer].mirror,
+    paths: mirrorPaths(config.units[unit].mirror, config.units[peer].mirror),
     limits: config.mirror,
     bootId: randomUUID(),
     datapath,
@@ -220,6 +219,12 @@ function datapathOptions(config: Config, unit: UnitName, sharedState: SharedStat
     unit: unit === 'a' ? (0 as const) : (1 as const),
     sharedState,
   };
+}
+
+function mirrorPaths(ours: UnitConfig['mirror'], theirs: UnitConfig['mirror']) {
+  const primary = { local: ours, peer: theirs };
+  if (ours.secondary === undefined || theirs.secondary === undefined) return [primary];
+  return [primary, { local: ours.secondary, peer: theirs.secondary }];
 }
 
 /** The datapath's own words say what is wrong (memory, an interface, a capability). */

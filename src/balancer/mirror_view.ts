@@ -31,6 +31,8 @@ export function mirrorView(
   const { counters, bulk, peerBulk, inSync } = status;
   return {
     security: status.security,
+    paths: status.paths,
+    switches: status.switches,
     channel: channelState(status),
     peer: history.peerAddress,
     peerUnit: status.peer?.unit ?? null,

@@ -109,6 +109,12 @@ function uses({ units, trafficGroups, virtualServers, pools }: Draft): Use[] {
       const path: Path = ['units', unit, 'mirror', 'address'];
       return { as: 'mirror', address: mirror.address, owner: `unit ${unit}'s mirror address`, of: unit, path };
     }),
+    ...[...units].flatMap(([unit, { mirror }]): Use[] => {
+      if (mirror.secondary === undefined) return [];
+      const path: Path = ['units', unit, 'mirror', 'secondary', 'address'];
+      const owner = `unit ${unit}'s secondary mirror address`;
+      return [{ as: 'mirror', address: mirror.secondary.address, owner, of: unit, path }];
+    }),
     ...[...trafficGroups].flatMap(([group, { floating }]) =>
       Object.entries(floating).flatMap(([link, addresses]) =>
         addresses.map((address, index): Use => {

@@ -27,11 +27,16 @@ export interface UnitLink {
   readonly addresses: readonly AddressText[];
 }
 
+export interface MirrorAddress {
+  readonly address: AddressText;
+  readonly port: number;
+}
+
 export interface UnitConfig {
   /** By link name. */
   readonly links: Readonly<Record<string, UnitLink>>;
-  /** Where the peer connects to us for mirroring. */
-  readonly mirror: { readonly address: AddressText; readonly port: number };
+  /** Where the peer connects to us for mirroring, on the primary path and on the secondary. */
+  readonly mirror: MirrorAddress & { readonly secondary?: MirrorAddress | undefined };
 }
 
 export interface TrafficGroupConfig {

@@ -99,6 +99,10 @@ const unit = z.strictObject({
   mirror: z.strictObject({
     address: address.meta({ description: 'Where the peer reaches this unit for mirroring' }),
     port: port.default(3780).meta({ description: 'TCP port of the mirror channel' }),
+    secondary: z
+      .strictObject({ address, port: port.default(3780) })
+      .optional()
+      .meta({ description: 'Another path to this unit; the channel moves there when the first one fails' }),
   }),
 });
 

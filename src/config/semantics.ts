@@ -31,6 +31,7 @@ const RULES: readonly Rule[] = [
   ...forwardingRules,
   whatIsSaidOfAnAddressAgrees,
   ...mirrorRules,
+  secondaryPathHasTwoEnds,
   ...addressRules,
 ];
 
@@ -268,4 +269,19 @@ function whatIsSaidOfAnAddressAgrees({ virtualServers }: Draft): Fault[] {
       return [{ code: 'address_disagrees', message, path: ['virtualServers', name, key] }];
     }),
   );
+}
+
+function secondaryPathHasTwoEnds({ units }: Draft): Fault[] {
+  const [a, b] = [units.get('a'), units.get('b')];
+  if (a === undefined || b === undefined) return [];
+  if ((a.mirror.secondary === undefined) === (b.mirror.secondary === undefined)) return [];
+  const unit = a.mirror.secondary === undefined ? 'b' : 'a';
+  return [
+    {
+      code: 'half_a_path',
+      message: 'only one unit has a secondary mirror address',
+      hint: 'give the other unit one, too',
+      path: ['units', unit, 'mirror', 'secondary'],
+    },
+  ];
 }

@@ -1,10 +1,10 @@
 /**
  * The mirror channel to the peer: sockets and timers around the session in src/mirror/, which decides.
  *
- * Unit a dials, unit b listens; each from and at its own mirror address, so that the traffic takes the
- * mirror link. One connection carries both directions. Main thread. Batches go from the datapath into one
- * of a few buffers and from there to the socket without another copy, and received ones from the socket's
- * chunk (or one assembly buffer) into the datapath.
+ * Unit a dials, unit b listens; each from and at its own mirror addresses, so that the traffic takes the
+ * mirror links. One connection at a time carries both directions (mirror_paths.ts). Main thread. Batches go from
+ * the datapath into the memory where they are kept (batch_memory.ts) and from there to the socket without another
+ * copy, and received ones from the socket's chunk (or one assembly buffer) into the datapath.
  */
 
 import { EventEmitter } from 'node:events';
@@ -15,7 +15,6 @@ import type { Datapath } from '../datapath.js';
 import { inSync } from '../mirror/agreement.js';
 import {
   BATCH_BYTES_MAX,
-  encode,
   FAULTS,
   type Fault,
   HEADER_BYTES,
@@ -26,8 +25,8 @@ import type { ConfigMessage, GroupRole, Hello, Message } from '../mirror/message
 import { deadline, initial, step } from '../mirror/session.js';
 import type { Action, Input, InSync, Settings, State } from '../mirror/state.js';
 import { type MirrorStatus, statusOf } from '../mirror/status.js';
-import { BatchBuffers } from './batch_buffers.js';
-import { MirrorConnection } from './mirror_connection.js';
+import { BatchMemory } from './batch_memory.js';
+import { MirrorPaths } from './mirror_paths.js';
 import { type Endpoint, type MirrorTransport, plainTransport } from './mirror_transport.js';
 import { systemTimers, type Timers } from './timers.js';
 
@@ -52,9 +51,8 @@ export type MirroredDatapath = Pick<
 
 export interface MirrorChannelOptions {
   readonly unit: UnitName;
-  /** Ours: listened at by unit b, dialled from by unit a (its port is not used then). */
-  readonly local: Endpoint;
-  readonly peer: Endpoint;
+  /** The primary path, and the secondary if there is one. `local` is dialled from by unit a: its port is not used. */
+  readonly paths: readonly { readonly local: Endpoint; readonly peer: Endpoint }[];
   readonly limits: Config['mirror'];
   /** Another one after each start of the daemon. */
   readonly bootId: string;
@@ -90,8 +88,8 @@ export interface MirrorChannelEvents {
 
 /** Bytes that the socket may hold before nothing more is taken. */
 const HIGH_WATER_BYTES = 512 * 1024;
-/** A peer that lets this much of small messages pile up does not read. */
-const BACKLOG_BYTES_MAX = 8 * 1024 * 1024;
+/** Memory beyond the queue: headers, the batch that is being taken, and the end of the ring that one does not fit in. */
+const SPARE_BYTES = 3 * (HEADER_BYTES + BATCH_BYTES_MAX);
 /** Takes of the largest batch that empty every worker's pending ring, and more. */
 const DISCARDS_MAX = 512;
 /** Taken with each turn of a bulk, besides live changes. */
@@ -99,11 +97,11 @@ const BULK_BYTES = 64 * 1024;
 
 export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
   readonly #options: MirrorChannelOptions;
-  readonly #connection: MirrorConnection;
+  readonly #paths: MirrorPaths;
   readonly #timers: Timers;
   readonly #transport: MirrorTransport;
   readonly #settings: Settings;
-  readonly #buffers = new BatchBuffers();
+  readonly #memory: BatchMemory;
   readonly #flushes = new Map<number, Waiting>();
   readonly #handOvers = new Map<string, Waiting>();
   readonly #inputs: Input[] = [];
@@ -118,23 +116,29 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
   constructor(options: MirrorChannelOptions) {
     super();
     this.#options = options;
-    const { local, peer, transport = plainTransport, timers = systemTimers, log } = options;
+    const { unit, paths, limits, transport = plainTransport, timers = systemTimers, log } = options;
     this.#timers = timers;
     this.#transport = transport;
-    this.#connection = new MirrorConnection(
-      { peerUnit: options.unit === 'a' ? 'b' : 'a', local, peer, transport, timers, log },
+    this.#memory = new BatchMemory(limits.queueBytesMax + SPARE_BYTES);
+    this.#paths = new MirrorPaths(
+      { unit, paths, keepaliveMs: limits.keepaliveMs, transport, timers, log },
       {
         connected: () => {
           this.#blocked = false;
           this.#run({ type: 'connected' });
         },
         heard: () => this.#run({ type: 'heard' }),
-        message: (message) => this.#run({ type: 'message', message }),
+        message: (message) => {
+          if (message.type === 'ack') this.#paths.acked(message.sequence);
+          this.#run({ type: 'message', message });
+          this.#unblock();
+        },
         fault: (fault) => this.#run({ type: 'fault', fault }),
         closed: (reason, byPeer) => {
           this.#closedByPeer = byPeer;
           this.#run({ type: 'closed', reason, chance: timers.chance() });
         },
+        writable: () => this.#unblock(),
         turnedAway: (fault) => this.#logFault(fault),
       },
     );
@@ -156,7 +160,7 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
       // It may have been put off.
       this.#options.datapath.armMirror(true);
     });
-    if (!this.#settings.dials) this.#connection.listen();
+    if (!this.#settings.dials) this.#paths.listen();
     this.updateRoles();
     this.updateDictionary();
     this.#run({ type: 'start' });
@@ -167,7 +171,7 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
     this.#run({ type: 'stop' });
     this.#timer?.cancel();
     this.#timer = null;
-    await this.#connection.stopListening();
+    await this.#paths.stopListening();
   }
 
   /** Resolves when every change pending so far is in the peer's table; rejects when the peer is gone first. */
@@ -232,7 +236,12 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
     return statusOf(
       this.#state,
       this.#options.datapath.bulkAnnounced(),
-      { strangers: this.#connection.strangers, security: this.#transport.security() },
+      {
+        strangers: this.#paths.strangers,
+        security: this.#transport.security(),
+        paths: this.#paths.status(),
+        switches: this.#paths.switches,
+      },
       this.#timers.now(),
     );
   }
@@ -259,7 +268,7 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
     const { datapath, log } = this.#options;
     switch (action.type) {
       case 'dial':
-        this.#connection.dial();
+        this.#paths.dial();
         break;
       case 'send':
         this.#send(action.message);
@@ -297,7 +306,7 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
         datapath.setMirrorDictionary(action.dictionary);
         break;
       case 'close':
-        this.#connection.end(action.reason);
+        this.#paths.end(action.reason);
         break;
       case 'peer':
         this.emit('peer', action.peer);
@@ -350,43 +359,38 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
   // ---- what goes out
 
   #send(message: Message): void {
-    const { stream } = this.#connection;
-    if (stream === null) return;
-    stream.write(encode(message));
-    if (stream.writableLength > BACKLOG_BYTES_MAX) {
-      const detail = `${stream.writableLength} bytes wait for it`;
-      this.#inputs.push({ type: 'fault', fault: { name: 'not_reading', detail } });
-    }
+    if (this.#paths.send(message)) return;
+    const detail = 'too much waits for it';
+    this.#inputs.push({ type: 'fault', fault: { name: 'not_reading', detail } });
   }
 
   #take(take: Extract<Action, { type: 'take' }>): void {
     const { datapath, groups } = this.#options;
-    const { stream } = this.#connection;
-    const buffer = stream === null ? undefined : this.#buffers.acquire();
+    const region = this.#paths.backlogBytes === null ? null : this.#memory.take(HEADER_BYTES + take.bytes);
     let bytes = 0;
     let records = 0;
     let lastRecord = 0;
-    if (stream !== null && buffer !== undefined) {
-      const room = buffer.subarray(HEADER_BYTES, HEADER_BYTES + take.bytes);
-      [bytes, records, lastRecord] = datapath.takeMirror(room, take.liveOnly);
+    if (region !== null) {
+      [bytes, records, lastRecord] = datapath.takeMirror(region.bytes.subarray(HEADER_BYTES), take.liveOnly);
+      this.#memory.shorten(region, records === 0 ? 0 : HEADER_BYTES + bytes);
       if (records === 0) {
-        this.#buffers.release(buffer);
+        region.release();
       } else {
         const { generation, sequence } = take;
-        writeBatchHeader(buffer, { generation, sequence, count: records }, bytes);
-        stream.write(buffer.subarray(0, HEADER_BYTES + bytes), () => this.#written(buffer));
+        writeBatchHeader(region.bytes, { generation, sequence, count: records }, bytes);
+        this.#paths.sendBatch(region, sequence);
       }
     }
     // Whatever the pace of the rest, a handshake that waits is told of at once.
     datapath.armMirror(true);
-    this.#blocked = buffer === undefined || !this.#writable();
+    this.#blocked = region === null || !this.#writable();
     const bulkRunning = datapath.bulkRunning();
     this.#inputs.push({
       type: 'taken',
       bytes,
       records,
       lastRecord,
-      full: buffer === undefined || take.bytes - bytes < RECORD_BYTES_MAX,
+      full: region === null || take.bytes - bytes < RECORD_BYTES_MAX,
       bulkRunning,
       bulkAnnounced: bulkRunning ? 0 : datapath.bulkAnnounced(),
       writable: !this.#blocked,
@@ -396,16 +400,15 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
     if (!bulkRunning && datapath.bulkNeeded()) this.#inputs.push({ type: 'resync' });
   }
 
-  #written(buffer: Uint8Array): void {
-    this.#buffers.release(buffer);
-    // A buffer may come back from a connection that is over and be the one that this one waits for.
+  #unblock(): void {
     if (!this.#blocked || !this.#writable()) return;
     this.#blocked = false;
     this.#run({ type: 'drained' });
   }
 
   #writable(): boolean {
-    return this.#buffers.available > 0 && (this.#connection.stream?.writableLength ?? 0) < HIGH_WATER_BYTES;
+    const backlog = this.#paths.backlogBytes;
+    return backlog !== null && backlog < HIGH_WATER_BYTES && this.#memory.hasRoom(HEADER_BYTES + BATCH_BYTES_MAX);
   }
 
   /**

@@ -1,8 +1,8 @@
 /**
- * The one connection to the peer: dialled by unit a, accepted by unit b, its bytes cut into messages.
+ * The connection to the peer on one path: dialled by unit a, accepted by unit b, its bytes cut into messages.
  *
- * A connection that is accepted is a candidate until it has said the peer's hello; only then does it
- * replace the one there is. So a stranger on the mirror link ends nothing.
+ * A connection that is accepted is a candidate until it has said the peer's hello, or that it belongs to the
+ * channel there is; only then does it replace the one before. So a stranger on the mirror link ends nothing.
  */
 
 import type { Logger } from 'pino';
@@ -25,13 +25,15 @@ export interface ConnectionOptions {
 
 /** What the owner is told, in the order of events; nothing of a connection comes after its `closed`. */
 export interface ConnectionEvents {
+  /** Whether an accepted connection that says this first is the peer's; the unit of a hello was looked at. */
+  admits(message: Message): boolean;
   connected(): void;
   /** Bytes came, a whole message or not. */
   heard(): void;
   /** Views in the message hold until this returns. */
   message(message: Message): void;
   fault(fault: Fault): void;
-  /** `byPeer`: its kernel said so (FIN, RST); neither silence nor an end of ours. */
+  /** `byPeer`: its kernel said so (FIN, RST). Not told of an end of ours. */
   closed(reason: string, byPeer: boolean): void;
   /** A connection that never became the peer's was turned away. */
   turnedAway(fault: Fault): void;
@@ -96,8 +98,8 @@ export class MirrorConnection {
     });
   }
 
-  /** Ends the connection; what was written before, a goodbye perhaps, still goes out. `closed` is told at once. */
-  end(reason: string): void {
+  /** Ends the connection; what was written before, a goodbye perhaps, still goes out. */
+  end(): void {
     const stream = this.#stream;
     if (stream === null) return;
     if (stream.connecting) {
@@ -108,7 +110,7 @@ export class MirrorConnection {
       stream.on('close', cancel);
       stream.end();
     }
-    this.#gone(reason, false);
+    this.#stream = null;
   }
 
   /** Accepts nothing more. Resolves when the listening socket is closed. */
@@ -149,17 +151,20 @@ export class MirrorConnection {
   }
 
   #consider(candidate: ByteStream, message: Message): boolean {
-    if (message.type !== 'hello') {
+    if (!this.#events.admits(message)) {
       this.#distrust(candidate, { name: 'no_hello', detail: `${message.type} came first` });
       return false;
     }
     const { peerUnit } = this.#options;
-    if (message.hello.unit !== peerUnit) {
+    if (message.type === 'hello' && message.hello.unit !== peerUnit) {
       this.#distrust(candidate, { name: 'wrong_unit', detail: `it says it is unit ${message.hello.unit}` });
       return false;
     }
     this.#candidates.delete(candidate);
-    this.end('replaced by a new connection of the peer');
+    if (this.#stream !== null) {
+      this.end();
+      this.#events.closed('replaced by a new connection of the peer', false);
+    }
     this.#adopt(candidate);
     this.#events.connected();
     return this.#hear(candidate, message);

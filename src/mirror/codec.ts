@@ -104,6 +104,9 @@ const LAYOUTS: Readonly<Record<MessageType, Layout>> = {
   'config-commit': { code: 23, payload: 'json', generation: false, sequence: false, count: false },
   'config-committed': { code: 24, payload: 'json', generation: false, sequence: false, count: false },
   'config-abort': { code: 25, payload: 'json', generation: false, sequence: false, count: false },
+  receipt: { code: 19, payload: 'none', generation: false, sequence: true, count: false },
+  join: { code: 26, payload: 'none', generation: true, sequence: false, count: false },
+  switch: { code: 27, payload: 'none', generation: true, sequence: true, count: false },
 };
 
 const TYPE_OF_CODE = new Map(Object.entries(LAYOUTS).map(([type, layout]) => [layout.code, type as MessageType]));
@@ -352,7 +355,12 @@ function readMessage(header: OpenMessage, payload: Uint8Array): Message | Fault 
     case 'nack':
       return { type, sequence, refused: readSequences(payload) };
     case 'bulk-begin':
+    case 'join':
       return { type, generation };
+    case 'switch':
+      return { type, generation, sequence };
+    case 'receipt':
+      return { type, sequence };
     case 'bulk-end':
       return { type, generation, sequence, count };
     case 'bulk-ack':

@@ -27,6 +27,8 @@ export interface Hello {
   /** Another one after each start of the daemon, at most 64 characters. */
   readonly bootId: string;
   readonly groups: readonly GroupRole[];
+  /** By the unit that dials: a number for this channel, by which connections on another path join it. Not 0. */
+  readonly channel?: number | undefined;
   /** Names in the sender's config, so that a difference can be shown to the operator. */
   readonly config: { readonly links: readonly string[]; readonly virtualServers: readonly string[] };
 }
@@ -74,6 +76,12 @@ export type Message =
   | { readonly type: 'hand-over'; readonly group: string; readonly term: number; readonly forced: boolean }
   /** The answer: `refusal` says why not, null when the peer takes over. */
   | { readonly type: 'take-over'; readonly group: string; readonly term: number; readonly refusal: string | null }
+  /** First on another path: this connection belongs to the channel `generation`. Answered in kind. */
+  | { readonly type: 'join'; readonly generation: number }
+  /** From here on the channel goes by this path; `sequence` messages of the other end were received. */
+  | { readonly type: 'switch'; readonly generation: number; readonly sequence: number }
+  /** So many messages of the other end were received: they need not be kept. Also says that a path lives. */
+  | { readonly type: 'receipt'; readonly sequence: number }
   /** The last message before a connection is closed on purpose. */
   | { readonly type: 'goodbye'; readonly reason: string }
   | ConfigMessage;
@@ -157,6 +165,7 @@ export const bodies = {
     unit: z.enum(['a', 'b']),
     bootId: z.string().min(1).max(64),
     groups,
+    channel: whole.max(0xffff_ffff).optional(),
     config: z.object({
       links: z.array(name).max(DEVICES_MAX),
       virtualServers: z.array(name).max(VIRTUAL_SERVERS_MAX),

@@ -423,6 +423,10 @@ function onOpenMessage(settings: Settings, state: State, link: OpenLink, message
     case 'config-abort':
       if (link.version >= CONFIG_VERSION) return act(state, { type: 'config-heard', message });
       return { name: 'out_of_order', detail: `${message.type} under version ${link.version}` };
+    case 'join':
+    case 'switch':
+    case 'receipt':
+      return { name: 'out_of_order', detail: `${message.type} without another path` };
   }
 }
 

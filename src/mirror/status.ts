@@ -9,6 +9,13 @@ import type { Counters, InSync, Millis, State } from './state.js';
 /** `unpaired`: nothing is mirrored until the units are paired, or the config asks for plaintext. */
 export type MirrorSecurity = 'tls' | 'plaintext' | 'unpaired';
 
+export interface PathStatus {
+  readonly name: 'primary' | 'secondary';
+  /** The peer's address of it. */
+  readonly peer: string;
+  readonly state: 'down' | 'dialling' | 'greeting' | 'standing by' | 'in use';
+}
+
 export interface MirrorStatus {
   /** `open`: the hello was exchanged. */
   readonly link: 'stopped' | 'waiting' | 'dialling' | 'greeting' | 'open';
@@ -41,16 +48,17 @@ export interface MirrorStatus {
   /** Connections turned away before their hello: not the peer's address or certificate, or not its hello. */
   readonly strangers: number;
   readonly security: MirrorSecurity;
+  readonly paths: readonly PathStatus[];
+  /** Times that the channel moved to another path. */
+  readonly switches: number;
 }
 
-export function statusOf(
-  state: State,
-  announced: number,
-  { strangers, security }: Pick<MirrorStatus, 'strangers' | 'security'>,
-  now: Millis,
-): MirrorStatus {
+/** What the channel's owner knows of its connections. */
+export type ConnectionStatus = Pick<MirrorStatus, 'strangers' | 'security' | 'paths' | 'switches'>;
+
+export function statusOf(state: State, announced: number, connections: ConnectionStatus, now: Millis): MirrorStatus {
   const { link, generation, counters, faults } = state;
-  const common = { link: link.name, inSync: inSync(state), generation, counters, faults, strangers, security };
+  const common = { link: link.name, inSync: inSync(state), generation, counters, faults, ...connections };
   if (link.name !== 'open') {
     return {
       ...common,

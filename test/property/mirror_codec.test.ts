@@ -94,6 +94,9 @@ const message: fc.Arbitrary<Message> = fc.oneof(
   generation.map((each): Message => ({ type: 'bulk-begin', generation: each })),
   fc.record({ generation, sequence, count: whole(0xffff_ffff) }).map((end): Message => ({ type: 'bulk-end', ...end })),
   fc.record({ generation, count: whole(0xffff_ffff) }).map((ack): Message => ({ type: 'bulk-ack', ...ack })),
+  generation.map((each): Message => ({ type: 'join', generation: each })),
+  fc.record({ generation, sequence }).map((each): Message => ({ type: 'switch', ...each })),
+  sequence.map((each): Message => ({ type: 'receipt', sequence: each })),
   fc.constantFrom<Message>({ type: 'bulk-request' }, { type: 'keepalive' }),
   fc.record({ group: name, term, forced: fc.boolean() }).map((asked): Message => ({ type: 'hand-over', ...asked })),
   fc

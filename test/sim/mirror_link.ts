@@ -102,6 +102,19 @@ class SimStream extends EventEmitter<StreamEvents> implements ByteStream {
   }
 }
 
+/** The transport of a unit with a link for each path; unit b's address there says which. */
+export function linksTransport(
+  links: ReadonlyMap<string, MirrorLink>,
+  defer: (run: () => void) => void,
+): MirrorTransport {
+  const linkTo = (address: string): MirrorLink => links.get(address) as MirrorLink;
+  return {
+    connect: (from, to, onReady) => linkTo(to.address).connect(defer, from, to.address, onReady),
+    listen: (at, _peer, { onStream }) => linkTo(at.address).listen(defer, onStream),
+    security: () => 'plaintext',
+  };
+}
+
 interface Accepting {
   readonly onStream: (stream: ByteStream) => void;
   readonly defer: (run: () => void) => void;
@@ -150,25 +163,21 @@ export class MirrorLink {
     });
   }
 
-  transport(defer: (run: () => void) => void): MirrorTransport {
+  connect(defer: (run: () => void) => void, from: string, to: string, onReady: () => void): ByteStream {
+    const near = new SimStream(this, defer, to);
+    near.connecting = true;
+    this.whenUp(this.simulator.now + this.delayMs(), () => this.#accept(near, from, onReady));
+    return near;
+  }
+
+  listen(defer: (run: () => void) => void, onStream: (stream: ByteStream) => void): Listener {
+    const accepting = { onStream, defer };
+    this.#accepting = accepting;
     return {
-      connect: (from, to, onReady) => {
-        const near = new SimStream(this, defer, to.address);
-        near.connecting = true;
-        this.whenUp(this.simulator.now + this.delayMs(), () => this.#accept(near, from, onReady));
-        return near;
+      close: (done) => {
+        if (this.#accepting === accepting) this.#accepting = null;
+        done();
       },
-      listen: (_at, _peer, { onStream }): Listener => {
-        const accepting = { onStream, defer };
-        this.#accepting = accepting;
-        return {
-          close: (done) => {
-            if (this.#accepting === accepting) this.#accepting = null;
-            done();
-          },
-        };
-      },
-      security: () => 'plaintext',
     };
   }
 

@@ -16,16 +16,20 @@ import { type Life, SimUnit } from './sim_unit.js';
 import { Simulator } from './simulator.js';
 
 const CONNECTIONS = 120;
-const FAULTS_MS = 15_000;
+const FAULTS_MS = 10_000;
 /** A long lease, three lost adverts in a row, a bulk and the longest backoff fit in. */
 const REST_MS = 12_000;
+/** At rest for so long it is believed to stay so: a switch back to the primary path and a preemption fit in. */
+const RESTED_MS = 3_000;
+const LOOK_MS = 250;
 /** How long both may be active while adverts pass: until the next ones meet, with some of them lost. */
 const CONTEST_MS_MAX = 1_500;
 const QUEUE_BYTES_MAX = 2_000;
 
 export class Pair {
   readonly simulator: Simulator;
-  readonly link: MirrorLink;
+  /** Of the primary path and the secondary; some pairs have no secondary. */
+  readonly links: readonly MirrorLink[];
   readonly units: Readonly<Record<UnitName, SimUnit>>;
   readonly journal: string[] = [];
   #advertsPass = true;
@@ -36,9 +40,13 @@ export class Pair {
 
   constructor(seed: number) {
     this.simulator = new Simulator(seed);
-    this.link = new MirrorLink(this.simulator);
+    const config = this.simulator.chance(0.75) ? CONFIG : ONE_PATH;
+    this.links = mirrorsOf(config, 'b').map(() => new MirrorLink(this.simulator));
+    const byAddress = new Map(
+      mirrorsOf(config, 'b').map((address, index) => [address, this.links[index] as MirrorLink]),
+    );
     const unit = (name: UnitName): SimUnit =>
-      new SimUnit(name, this.simulator, CONFIG, this.link, (link, advert) => {
+      new SimUnit(name, this.simulator, config, byAddress, (link, advert) => {
         if (!this.#advertsPass || this.simulator.chance(this.#advertLoss)) return;
         const copies = this.simulator.chance(0.05) ? 2 : 1;
         const to = name === 'a' ? 'b' : 'a';
@@ -60,10 +68,22 @@ export class Pair {
     const check = (): void => this.#check();
     await simulator.run(FAULTS_MS, check);
     this.#heal();
-    await simulator.run(FAULTS_MS + REST_MS, check);
+    // Whatever happened, it comes to rest in time, and stays so under traffic and without.
+    let restedAt: number | null = null;
+    for (let at = FAULTS_MS; at < FAULTS_MS + REST_MS && !restsFor(restedAt, at); at += LOOK_MS) {
+      await simulator.run(at + LOOK_MS, check);
+      restedAt = this.#unrest() === null ? (restedAt ?? at) : null;
+    }
     this.#traffic = false;
-    await simulator.run(FAULTS_MS + REST_MS + 1_000, check);
-    this.#checkRest();
+    await simulator.run(simulator.now + 1_000, check);
+    const unrest = this.#unrest();
+    if (unrest !== null) throw new Error(`at rest ${unrest}`);
+    for (const life of this.#lives()) {
+      const pending = life.shared().role === 'active' ? life.datapath.pending.size : 0;
+      if (pending > 0) throw new Error(`at rest ${pending} changes are pending`);
+    }
+    const difference = this.#differenceInSync();
+    if (difference !== null) throw new Error(`at rest: ${difference}`);
   }
 
   note(what: string): void {
@@ -74,7 +94,7 @@ export class Pair {
 
   #scheduleTraffic(): void {
     const { simulator } = this;
-    simulator.after(simulator.between(0.2, simulator.chance(0.1) ? 200 : 20), () => {
+    simulator.after(simulator.between(0.2, simulator.chance(0.1) ? 200 : 30), () => {
       if (!this.#traffic) return;
       for (const life of this.#lives()) if (life.serves) this.#touch(life.datapath);
       this.#scheduleTraffic();
@@ -94,7 +114,7 @@ export class Pair {
 
   #scheduleFault(): void {
     const { simulator } = this;
-    simulator.after(simulator.between(50, 4_000), () => {
+    simulator.after(simulator.between(50, 3_000), () => {
       if (simulator.now >= FAULTS_MS) return;
       this.#fault();
       this.#scheduleFault();
@@ -105,17 +125,21 @@ export class Pair {
     const { simulator } = this;
     const unit = simulator.chance(0.5) ? this.units.a : this.units.b;
     const forMs = simulator.chance(0.5) ? simulator.between(1, 400) : simulator.between(400, 5_000);
+    const path = this.links[simulator.below(this.links.length)] as MirrorLink;
     const faults: readonly (readonly [string, () => unknown])[] = [
-      ['mirror link cut', () => this.#cutMirror(forMs)],
-      ['mirror connections reset', () => this.link.reset()],
+      ['one path cut', () => this.#cut([path], forMs)],
+      ['every path cut', () => this.#cut(this.links, forMs)],
+      ['one path reset', () => path.reset()],
+      ['every path reset', () => this.#everyPath((link) => link.reset())],
+      ['one path narrow', () => this.#narrow([path], forMs)],
       ['adverts cut', () => this.#cutAdverts(forMs)],
-      ['everything cut', () => [this.#cutMirror(forMs), this.#cutAdverts(forMs)]],
+      ['everything cut', () => [this.#cut(this.links, forMs), this.#cutAdverts(forMs)]],
       [`unit ${unit.name} killed`, () => this.#kill(unit, forMs)],
       [`unit ${unit.name} killed while the other is stopped`, () => this.#killWhileStopped(unit, forMs)],
       [`unit ${unit.name} stopped`, () => this.#stop(unit, forMs)],
       [`unit ${unit.name} told to stand by`, () => this.#standBy(unit)],
       [`unit ${unit.name} resyncs`, () => unit.life?.whenRunning(() => unit.life?.channel.resync())],
-      ['mirror link narrow', () => this.#narrow(forMs)],
+      ['every path narrow', () => this.#narrow(this.links, forMs)],
     ];
     const [name, inflict] = faults[simulator.below(faults.length)] as (typeof faults)[number];
     this.note(`${name} (${forMs.toFixed(0)} ms)`);
@@ -134,11 +158,17 @@ export class Pair {
     };
   }
 
-  #cutMirror(ms: number): void {
-    this.link.up = false;
-    this.simulator.after(ms, () => {
-      this.link.up = true;
-    });
+  #everyPath(inflict: (link: MirrorLink) => void): void {
+    for (const link of this.links) inflict(link);
+  }
+
+  #cut(links: readonly MirrorLink[], ms: number): void {
+    for (const link of links) {
+      link.up = false;
+      this.simulator.after(ms, () => {
+        link.up = true;
+      });
+    }
   }
 
   #cutAdverts(ms: number): void {
@@ -148,11 +178,13 @@ export class Pair {
     });
   }
 
-  #narrow(ms: number): void {
-    this.link.bytesPerMs = 2;
-    this.simulator.after(ms, () => {
-      this.link.bytesPerMs = 10_000;
-    });
+  #narrow(links: readonly MirrorLink[], ms: number): void {
+    for (const link of links) {
+      link.bytesPerMs = 2;
+      this.simulator.after(ms, () => {
+        link.bytesPerMs = 10_000;
+      });
+    }
   }
 
   #kill(unit: SimUnit, ms: number): void {
@@ -183,8 +215,10 @@ export class Pair {
 
   #heal(): void {
     this.note('healed');
-    this.link.up = true;
-    this.link.bytesPerMs = 10_000;
+    this.#everyPath((link) => {
+      link.up = true;
+      link.bytesPerMs = 10_000;
+    });
     this.#advertsPass = true;
     for (const unit of Object.values(this.units)) {
       this.#start(unit);
@@ -195,13 +229,14 @@ export class Pair {
   // ---- what must hold
 
   #lives(): Life[] {
-    return Object.values(this.units).flatMap(({ life }) => (life === null ? [] : [life]));
+    const { a, b } = this.units;
+    return [a.life, b.life].filter((life) => life !== null);
   }
 
   #check(): void {
     this.#checkContest();
     this.#checks += 1;
-    if (this.#checks % 16 !== 0) return;
+    if (this.#checks % 64 !== 0) return;
     for (const life of this.#lives()) {
       const { queueBytes, queueBatches } = life.channel.status();
       if (queueBytes > QUEUE_BYTES_MAX) throw new Error(`${queueBytes} bytes wait for an ack`);
@@ -247,20 +282,23 @@ export class Pair {
     return told?.role === role && (role === 'standby' || told.term === term);
   }
 
-  #checkRest(): void {
-    const { a, b } = this.units;
-    const roles = [a.life?.shared().role, b.life?.shared().role];
-    const settled = roles.includes('active') && roles.includes('standby');
-    if (!settled) throw new Error(`at rest the units are ${roles.join(' and ')}`);
-    for (const life of this.#lives()) {
-      const { inSync, pendingAt } = { inSync: life.channel.inSync, pendingAt: life.datapath.pending.size };
-      if (!inSync.self) throw new Error(`at rest a ${life.shared().role} unit is not in sync`);
-      if (life.shared().role === 'active' && !inSync.peer) throw new Error('at rest the peer is not in sync');
-      if (life.shared().role === 'active' && pendingAt > 0) throw new Error(`at rest ${pendingAt} changes are pending`);
+  /** Why the pair is not at rest: one active, one standing by, in sync. */
+  #unrest(): string | null {
+    const lives = this.#lives();
+    const roles = lives.map((life) => life.shared().role);
+    if (!roles.includes('active') || !roles.includes('standby')) return `the units are ${roles.join(' and ')}`;
+    for (const life of lives) {
+      const { role } = life.shared();
+      const { self, peer } = life.channel.inSync;
+      if (!self) return `a ${role} unit is not in sync`;
+      if (role === 'active' && !peer) return 'the peer is not in sync';
     }
-    const difference = this.#differenceInSync();
-    if (difference !== null) throw new Error(`at rest: ${difference}`);
+    return null;
   }
+}
+
+function restsFor(since: number | null, now: number): boolean {
+  return since !== null && now - since >= RESTED_MS;
 }
 
 function open(datapath: ModelDatapath, id: number): number | null {
@@ -273,10 +311,21 @@ const links = (unit: number) => ({
   server: { interface: `s${unit}`, addresses: [`10.2.0.${unit}`] },
 });
 
+const mirror = (unit: number) => ({
+  address: `10.9.0.${unit}`,
+  port: 3780,
+  secondary: { address: `10.8.0.${unit}`, port: 3780 },
+});
+
+function mirrorsOf(config: Config, unit: UnitName): string[] {
+  const { address, secondary } = config.units[unit].mirror;
+  return secondary === undefined ? [address] : [address, secondary.address];
+}
+
 export const CONFIG: Config = {
   units: {
-    a: { links: links(2), mirror: { address: '10.9.0.1', port: 3780 } },
-    b: { links: links(3), mirror: { address: '10.9.0.2', port: 3780 } },
+    a: { links: links(2), mirror: mirror(1) },
+    b: { links: links(3), mirror: mirror(2) },
   },
   links: ['client', 'server'],
   trafficGroups: [
@@ -296,4 +345,12 @@ export const CONFIG: Config = {
   virtualServers: [],
   datapath: { workers: 1, connections: 1_000, device: 'packet', wait: 'poll' },
   mirror: { maxDelayMs: 5, queueBytesMax: QUEUE_BYTES_MAX, keepaliveMs: 200, plaintext: true },
+};
+
+const ONE_PATH: Config = {
+  ...CONFIG,
+  units: {
+    a: { ...CONFIG.units.a, mirror: { ...mirror(1), secondary: undefined } },
+    b: { ...CONFIG.units.b, mirror: { ...mirror(2), secondary: undefined } },
+  },
 };

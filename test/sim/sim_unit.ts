@@ -8,7 +8,7 @@ import pino from 'pino';
 
 import { Groups as BalancerGroups } from '../../src/balancer/groups.js';
 import type { Ports } from '../../src/balancer/ports.js';
-import type { Config, UnitName } from '../../src/config/model.js';
+import type { Config, UnitConfig, UnitName } from '../../src/config/model.js';
 import type { RoleName } from '../../src/datapath.js';
 import { failoverConfiguration } from '../../src/failover/configuration.js';
 import { Groups as Elections, type World } from '../../src/failover/groups.js';
@@ -16,7 +16,7 @@ import type { FromFailover, ToFailover } from '../../src/failover/messages.js';
 import type { ReceivedMessage } from '../../src/failover/receive.js';
 import { MirrorChannel } from '../../src/io/mirror_channel.js';
 import type { GroupRole } from '../../src/mirror/messages.js';
-import type { MirrorLink } from './mirror_link.js';
+import { linksTransport, type MirrorLink } from './mirror_link.js';
 import { ModelDatapath } from './model_datapath.js';
 import type { Simulator } from './simulator.js';
 
@@ -31,15 +31,21 @@ export class SimUnit {
   life: Life | null = null;
   readonly #simulator: Simulator;
   readonly #config: Config;
-  readonly #link: MirrorLink;
+  readonly #links: ReadonlyMap<string, MirrorLink>;
   readonly #sendAdvert: SendAdvert;
   #boots = 0;
 
-  constructor(name: UnitName, simulator: Simulator, config: Config, link: MirrorLink, sendAdvert: SendAdvert) {
+  constructor(
+    name: UnitName,
+    simulator: Simulator,
+    config: Config,
+    links: ReadonlyMap<string, MirrorLink>,
+    sendAdvert: SendAdvert,
+  ) {
     this.name = name;
     this.#simulator = simulator;
     this.#config = config;
-    this.#link = link;
+    this.#links = links;
     this.#sendAdvert = sendAdvert;
   }
 
@@ -47,7 +53,7 @@ export class SimUnit {
     if (this.life !== null) return;
     this.#boots += 1;
     const bootId = `${this.name}${this.#boots}`;
-    this.life = new Life(this.name, bootId, this.#simulator, this.#config, this.#link, this.#sendAdvert);
+    this.life = new Life(this.name, bootId, this.#simulator, this.#config, this.#links, this.#sendAdvert);
   }
 
   /** As kill -9 of everything at once: nothing is said, the kernel resets its connections. */
@@ -55,8 +61,10 @@ export class SimUnit {
     if (this.life === null) return;
     this.life.dead = true;
     this.life = null;
-    if (this.name === 'b') this.#link.forget();
-    this.#link.reset();
+    for (const link of this.#links.values()) {
+      if (this.name === 'b') link.forget();
+      link.reset();
+    }
   }
 }
 
@@ -84,7 +92,7 @@ export class Life {
     bootId: string,
     simulator: Simulator,
     config: Config,
-    link: MirrorLink,
+    links: ReadonlyMap<string, MirrorLink>,
     sendAdvert: SendAdvert,
   ) {
     this.#simulator = simulator;
@@ -93,15 +101,14 @@ export class Life {
     this.datapath = new ModelDatapath(() => this.shared());
     this.channel = new MirrorChannel({
       unit,
-      local: config.units[unit].mirror,
-      peer: config.units[peer].mirror,
+      paths: pathsBetween(config.units[unit].mirror, config.units[peer].mirror),
       limits: config.mirror,
       bootId,
       datapath: this.datapath,
       groups: () => [this.shared()],
       config: () => ({ links: config.links, virtualServers: ['www'] }),
       log,
-      transport: link.transport(defer),
+      transport: linksTransport(links, defer),
       timers: simulator.timers(defer),
     });
     this.balancer = new BalancerGroups(config, unit, this.#ports());
@@ -253,6 +260,12 @@ export class Life {
       this.whenRunning(() => this.#elections.turn());
     });
   }
+}
+
+function pathsBetween(ours: UnitConfig['mirror'], theirs: UnitConfig['mirror']) {
+  const primary = { local: ours, peer: theirs };
+  if (ours.secondary === undefined || theirs.secondary === undefined) return [primary];
+  return [primary, { local: ours.secondary, peer: theirs.secondary }];
 }
 
 const VRRP_GROUP = Uint8Array.of(224, 0, 0, 18);

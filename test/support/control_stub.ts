@@ -188,6 +188,11 @@ export const pools: readonly PoolStatus[] = [
 
 export const mirror: MirrorStatus = {
   security: 'tls',
+  paths: [
+    { name: 'primary', peer: '10.9.0.2', state: 'in use' },
+    { name: 'secondary', peer: '10.8.0.2', state: 'standing by' },
+  ],
+  switches: 2,
   channel: 'up',
   peer: '10.9.0.2:3780',
   peerUnit: 'b',

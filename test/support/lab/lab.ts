@@ -31,6 +31,7 @@ import {
   floatingAddress,
   type HostName,
   hostNames,
+  type LinkName,
   type UnitName,
 } from './topology.js';
 
@@ -155,6 +156,11 @@ export class Lab {
 
   restoreLinks(unit: UnitName): void {
     ipBatch(this.namespace('switch'), [`link set group ${cutGroup[unit]} up`]);
+  }
+
+  /** Takes the carrier from one link of a unit, or gives it back. */
+  setLink(unit: UnitName, link: LinkName, state: 'up' | 'down'): void {
+    ipBatch(this.namespace('switch'), [`link set ${bridgeEnd({ host: unit, link })} ${state}`]);
   }
 
   /** Loses every frame to and from a unit while its carrier stays: what a failed switch does. */

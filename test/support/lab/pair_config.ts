@@ -27,6 +27,8 @@ export interface PairOptions {
   readonly workers?: number;
   /** Another traffic group, which unit b is preferred for, with one virtual server for echoes. */
   readonly secondGroup?: boolean;
+  /** Whether the mirror channel may also go by the server link. */
+  readonly secondaryPath?: boolean;
 }
 
 /** Where a virtual server without SNAT listens: the echo port, moved out of the way. */
@@ -38,7 +40,7 @@ export const virtualRouterId = 51;
 export function pairConfig(options: PairOptions): string {
   return stringify({
     links: ['client', 'server'],
-    units: { a: unit('a'), b: unit('b') },
+    units: { a: unit('a', options), b: unit('b', options) },
     trafficGroups: {
       main: {
         virtualRouterId,
@@ -85,7 +87,7 @@ function trafficGroupOfB() {
   };
 }
 
-function unit(name: UnitName) {
+function unit(name: UnitName, { secondaryPath = false }: PairOptions) {
   const own = attachments.filter((each) => each.host === name);
   const bare = (link: string) =>
     own.filter((each) => each.link === link).flatMap((each) => each.addresses.map((address) => address.split('/')[0]));
@@ -94,7 +96,11 @@ function unit(name: UnitName) {
       client: { interface: 'client', addresses: bare('client') },
       server: { interface: 'server', addresses: bare('server') },
     },
-    mirror: { address: bare('mirror')[0], port: 3780 },
+    mirror: {
+      address: bare('mirror')[0],
+      port: 3780,
+      ...(secondaryPath ? { secondary: { address: bare('server')[0], port: 3780 } } : {}),
+    },
   };
 }
 

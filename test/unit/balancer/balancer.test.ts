@@ -102,7 +102,7 @@ class World {
     const channel = statusOf(
       initial({ virtualServers: [], devices: [] }, peerStandby.config, []),
       0,
-      { strangers: 0, security: 'tls' },
+      { strangers: 0, security: 'tls', paths: [], switches: 0 },
       0,
     );
     const ports: Ports = {

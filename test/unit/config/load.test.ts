@@ -125,6 +125,16 @@ describe('a valid config', () => {
     expect(mirrorOf('protocol: udp, mirror: { mode: async, after: { ageS: 1.5 } }')).toMatchObject(late);
   });
 
+  test('a secondary mirror address needs one at the other unit', () => {
+    const first = (text: string) => changed('mirror: { address: 10.9.0.1 }', text);
+    const half = first('mirror: { address: 10.9.0.1, secondary: { address: 10.8.0.1 } }');
+    expect(errorsOf(half)).toEqual([expect.stringMatching(/^half_a_path 7:34 units\.a\.mirror\.secondary: /)]);
+    const whole = half.replace('10.9.0.2 }', '10.9.0.2, secondary: { address: 10.8.0.2, port: 4000 } }');
+    expect(loaded(whole).units.b.mirror.secondary).toEqual({ address: '10.8.0.2', port: 4000 });
+    const twice = whole.replace('address: 10.8.0.2', 'address: 10.9.0.2');
+    expect(errorsOf(twice)).toEqual([expect.stringContaining('units.b.mirror.secondary.address')]);
+  });
+
   test('the mirror address may be an address of a link', () => {
     expect(errorsOf(changed('mirror: { address: 10.9.0.1 }', 'mirror: { address: 10.2.0.2 }'))).toEqual([]);
   });

@@ -10,6 +10,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 
 import type { RoleName } from '../../../src/datapath.js';
 import { MirrorChannel } from '../../../src/io/mirror_channel.js';
+import { type ByteStream, plainTransport } from '../../../src/io/mirror_transport.js';
 import { encode } from '../../../src/mirror/codec.js';
 import type { GroupRole } from '../../../src/mirror/messages.js';
 import { VERSION_MAX, VERSION_MIN } from '../../../src/mirror/state.js';
@@ -28,14 +29,26 @@ class Unit {
   readonly datapath: ModelDatapath;
   readonly channel: MirrorChannel;
 
-  constructor(unit: 'a' | 'b', port: number, role: RoleName, term: number) {
+  /** Connections dialled, by the address of their path. */
+  readonly dialled: { readonly to: string; readonly stream: ByteStream }[] = [];
+  /** Paths that cannot be dialled now. */
+  readonly cut = new Set<string>();
+
+  constructor(unit: 'a' | 'b', port: number, role: RoleName, term: number, addresses = ['127.0.0.1']) {
     this.role = { name: 'main', role, term };
     this.datapath = new ModelDatapath(() => this.role);
-    const end = { address: '127.0.0.1', port };
     this.channel = new MirrorChannel({
       unit,
-      local: end,
-      peer: end,
+      paths: addresses.map((address) => ({ local: { address, port }, peer: { address, port } })),
+      transport: {
+        ...plainTransport,
+        connect: (from, to, onReady) => {
+          const port = this.cut.has(to.address) ? 1 : to.port;
+          const stream = plainTransport.connect(from, { ...to, port }, onReady);
+          this.dialled.push({ to: to.address, stream });
+          return stream;
+        },
+      },
       limits,
       bootId: `boot-${unit}`,
       datapath: this.datapath,
@@ -44,6 +57,12 @@ class Unit {
       log,
     });
     running.push(this);
+  }
+
+  /** Ends the connections of a path and keeps it from being dialled. */
+  cutPath(address: string): void {
+    this.cut.add(address);
+    for (const { to, stream } of this.dialled) if (to === address) stream.destroy();
   }
 
   become(role: RoleName, term: number): void {
@@ -71,10 +90,10 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-async function pair(connections = 0): Promise<{ a: Unit; b: Unit; port: number }> {
+async function pair(connections = 0, addresses?: string[]): Promise<{ a: Unit; b: Unit; port: number }> {
   const port = await freePort();
-  const a = new Unit('a', port, 'active', 1);
-  const b = new Unit('b', port, 'standby', 0);
+  const a = new Unit('a', port, 'active', 1, addresses);
+  const b = new Unit('b', port, 'standby', 0, addresses);
   for (let id = 0; id < connections; id += 1) a.datapath.open(id, id % 1_000);
   b.channel.start();
   a.channel.start();
@@ -104,6 +123,54 @@ test('changes reach the peer without a flush, and a flush waits for their applic
   await a.channel.flush();
   expect(b.table()).toEqual(a.table());
   expect(a.channel.status()).toMatchObject({ queueBytes: 0, lagMs: 0 });
+});
+
+const PRIMARY = '127.0.0.1';
+const SECONDARY = '127.0.0.2';
+
+test('a path that ends under load costs no bulk, no change and not a moment of being in sync', async () => {
+  const { a, b } = await pair(2_000, [PRIMARY, SECONDARY]);
+  await bothInSync(a, b);
+  await waitFor(() => expect(a.channel.status().paths.map(({ state }) => state)).toEqual(['in use', 'standing by']));
+  const lost: unknown[] = [];
+  for (const { channel } of [a, b]) {
+    channel.on('in-sync', (inSync) => lost.push(inSync));
+    channel.on('peer-gone', (reason) => lost.push(reason));
+  }
+  for (let round = 0; round < 40; round += 1) {
+    for (let id = 0; id < 2_000; id += 7) a.datapath.change(id, 1_000 * round + (id % 1_000));
+    for (let id = 0; id < 50; id += 1) a.datapath.open(10_000 + 50 * round + id, round);
+    if (round === 20) a.cutPath(PRIMARY);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await a.channel.flush();
+  expect(b.table()).toEqual(a.table());
+  expect(lost).toEqual([]);
+  expect(a.channel.status()).toMatchObject({ switches: 1, counters: { bulks_sent: 1, connects: 1, losses: 0 } });
+  expect(b.channel.status().counters.bulks_received).toBe(1);
+
+  // Whole again, the primary path takes the channel back.
+  a.cut.clear();
+  await waitFor(() => expect(a.channel.status().paths.map(({ state }) => state)).toEqual(['in use', 'standing by']));
+  a.datapath.change(1, 42);
+  await a.channel.flush();
+  expect(b.table()).toEqual(a.table());
+  expect(lost).toEqual([]);
+});
+
+test('the channel is lost when both paths are, and only then', async () => {
+  const { a, b } = await pair(10, [PRIMARY, SECONDARY]);
+  await bothInSync(a, b);
+  await waitFor(() => expect(a.channel.status().paths.map(({ state }) => state)).toEqual(['in use', 'standing by']));
+  const gone: string[] = [];
+  b.channel.on('peer-gone', (_, byPeer) => gone.push(byPeer ? 'by the peer' : 'by us'));
+  a.cutPath(PRIMARY);
+  await waitFor(() => expect(b.channel.status().paths.map(({ state }) => state)).toEqual(['down', 'in use']));
+  expect(gone).toEqual([]);
+  a.cutPath(SECONDARY);
+  await waitFor(() => expect(gone).toEqual(['by the peer']));
+  a.cut.clear();
+  await bothInSync(a, b);
 });
 
 test('a standby keeps what it holds when the active unit comes back empty', async () => {
