@@ -88,7 +88,7 @@ export interface MirrorChannelEvents {
 
 /** Bytes that the socket may hold before nothing more is taken. */
 const HIGH_WATER_BYTES = 512 * 1024;
-/** Memory beyond the queue: headers, the batch that is being taken, and the end of the ring that one does not fit in. */
+/** Beyond the queue: headers, the batch that is being taken, and the end of the ring that one does not fit in. */
 const SPARE_BYTES = 3 * (HEADER_BYTES + BATCH_BYTES_MAX);
 /** Takes of the largest batch that empty every worker's pending ring, and more. */
 const DISCARDS_MAX = 512;

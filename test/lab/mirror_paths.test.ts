@@ -1,5 +1,5 @@
 /**
- * Goal: losing one of two mirror paths costs nothing: no bulk, no moment out of sync, no connection at a later failover.
+ * Goal: losing one of two mirror paths costs nothing: no bulk, no moment out of sync, no connection at a failover.
  * Method: a pair under traffic, its mirror link cut and mended, then the active unit killed on the path that is left.
  */
 
