@@ -213,12 +213,12 @@ export function showMirror(mirror: MirrorStatus, now: number): string {
   const of = bulk.leftS === null ? '' : ` of ${figure(bulk.expected)}`;
   const pace = bulk.leftS === null ? '' : `, ${figure(bulk.perS)}/s, ${bulk.leftS.toFixed(1)} s left`;
   const bulkOut = `${running(bulk)}, ${figure(bulk.announced)}${of} told${pace}`;
-  const paths = mirror.paths.map((path) => `${path.name} by ${path.peer} ${path.state}`);
+  const paths = mirror.paths.map((path) => `${path.name} ${path.peer} ${path.state}`);
   const state = pairs([
     ['channel', `${mirror.channel}${up}; came up ${mirror.connects} times`],
     ...last,
     ['security', SECURITY[mirror.security]],
-    ['paths', `${paths.join('; ')}; moved ${mirror.switches} times`],
+    ['paths', `${paths.join(', ')}, ${mirror.switches} moves`],
     ['peer', peer],
     ['in sync', `${yesNo(mirror.inSync)}: the peer holds our connections`],
     ['peer synced', `${yesNo(mirror.peerSynced)}: we hold the peer's, or are active`],

@@ -102,7 +102,7 @@ class Changes implements MirroredDatapath {
     }
   }
 
-  takeMirror(into: Uint8Array): [bytes: number, records: number] {
+  takeMirror(into: Uint8Array): [bytes: number, records: number, lastRecord: number] {
     const left = this.#records.length - this.#next;
     const bytes = Math.min(Math.floor(into.length / RECORD_BYTES) * RECORD_BYTES, left);
     into.set(this.#records.subarray(this.#next, this.#next + bytes));
@@ -117,7 +117,7 @@ class Changes implements MirroredDatapath {
       this.#next = 0;
       this.#term += 1;
     }
-    return [bytes, bytes / RECORD_BYTES];
+    return [bytes, bytes / RECORD_BYTES, 0];
   }
 
   startBulk(): void {
@@ -133,6 +133,8 @@ class Changes implements MirroredDatapath {
     return this.#dictionary.mirrorDictionary();
   }
   setMirrorWanted(): void {}
+  confirmMirror(): void {}
+  refuseMirror(): void {}
   onMirrorPending(): void {}
   armMirror(): void {}
   bulkNeeded(): boolean {
@@ -140,7 +142,7 @@ class Changes implements MirroredDatapath {
   }
   setMirrorDictionary(): void {}
   applyMirror(): ReturnType<MirroredDatapath['applyMirror']> {
-    return { applied: 0, stale: 0, refusedFull: 0, unknown: 0, malformed: false };
+    return { applied: 0, stale: 0, refusedFull: 0, unknown: 0, malformed: false, refused: new Uint32Array() };
   }
   dropUnannounced(): [boolean, number] {
     return [true, 0];
