@@ -89,9 +89,15 @@ function connectSecurely(credentials: PairCredentials, from: string, to: Endpoin
   };
   const socket = secureConnect(options);
   socket.once('connect', () => prepare(socket));
-  socket.once('secureConnect', onReady);
+  socket.once('secureConnect', () => {
+    socket.setMaxSendFragment(TLS_RECORD_BYTES);
+    onReady();
+  });
   return socket;
 }
+
+/** A record is heard when it is whole: on a narrow channel the largest (16 KiB) would look like silence. */
+const TLS_RECORD_BYTES = 4_096;
 
 const WRONG_CERTIFICATE = 'the certificate is not that of the unit that this one was paired with';
 
@@ -126,6 +132,7 @@ class Handshakes {
     const server = createTlsServer({ ...tlsOptions(credentials), requestCert: true, handshakeTimeout: GREETING_MS });
     server.on('secureConnection', (socket) => {
       if (isPinned(credentials, socket.getPeerCertificate().raw)) {
+        socket.setMaxSendFragment(TLS_RECORD_BYTES);
         this.#events.onStream(socket);
       } else {
         socket.destroy();

@@ -450,8 +450,10 @@ function pathTimeout(settings: PathSettings, state: PathsState, index: PathIndex
   if (path?.name !== 'up' || channel?.moves !== true) return stay(state);
   let kept = path;
   if (now >= path.deadAt) {
-    // Late by more than a keepalive: this process stood still, which says nothing about the path.
-    if (now - path.deadAt <= settings.keepaliveMs) return giveUp(settings, state, index, 'the path fell silent', now);
+    // Late by more than a keepalive: this process stood still, which says nothing about the path. And where there is
+    // no other path this one is given up when the session loses its patience, not before.
+    const isGivenUp = now - path.deadAt <= settings.keepaliveMs && !isLast(channel, state.paths, index);
+    if (isGivenUp) return giveUp(settings, state, index, 'the path fell silent', now);
     kept = { ...kept, deadAt: now + settings.keepaliveMs };
   }
   const actions: PathsAction[] = [];
@@ -465,6 +467,12 @@ function pathTimeout(settings: PathSettings, state: PathsState, index: PathIndex
   if (!mayReturn(settings, told, next.paths, index) || now < kept.since + RETURN_MS) return { state: next, actions };
   const moved = use(settings, next, told, index, now);
   return { state: moved.state, actions: [...actions, ...moved.actions] };
+}
+
+/** Whether the channel would end with this path. */
+function isLast(channel: Channel, paths: readonly Path[], index: PathIndex): boolean {
+  const isOther = (path: Path, at: number): boolean => at !== index && path.name === 'up' && path.standing === 'joined';
+  return channel.using === index && !paths.some(isOther);
 }
 
 function giveUp(settings: PathSettings, state: PathsState, index: PathIndex, reason: string, now: Millis): PathsStep {

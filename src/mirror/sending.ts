@@ -16,16 +16,21 @@ import {
   FLUSHES_MAX,
   type Input,
   type Millis,
+  NARROW_BYTES_MIN,
   type OpenLink,
   PACE_MS,
   type Sending,
   type Settings,
+  STALL_MS,
   type State,
   type Step,
   UNACKED_BATCHES_MAX,
   type Unacked,
   VERSION_NACK,
 } from './state.js';
+
+/** A window beyond this bounds nothing. */
+const WINDOW_BYTES_MAX = 1024 * 1024;
 
 type Taken = Extract<Input, { type: 'taken' }>;
 type Ack = Extract<Message, { type: 'ack' }>;
@@ -73,7 +78,11 @@ export function takeIfDue(settings: Settings, state: State, link: OpenLink, now:
   const { send } = link;
   const due = send.takeAt !== null && now >= send.takeAt;
   if ((!due && !send.urgent) || !mayTake(settings, send)) return { state: { ...state, link }, actions: [] };
-  const room = settings.queueBytesMax - send.unackedBytes;
+  const oldest = send.unacked[0];
+  if (oldest !== undefined && now - oldest.takenAt >= STALL_MS) {
+    return { state: { ...state, link: { ...link, send: { ...send, stalled: true } } }, actions: [] };
+  }
+  const room = Math.min(settings.queueBytesMax - send.unackedBytes, send.windowBytes);
   const bytes = Math.min(send.bulk === 'running' ? settings.bulkBytes : settings.batchBytes, room);
   return {
     state: { ...state, link: { ...link, send: { ...send, taking: true, urgent: false, lastTakeAt: now } } },
@@ -138,6 +147,7 @@ export function onAck(settings: Settings, state: State, link: OpenLink, ack: Ack
     peer_unknown: Math.max(0, ack.counts.unknown - before.unknown),
   });
   const last = done.at(-1);
+  const lastAckMs = last === undefined ? send.lastAckMs : now - last.takenAt;
   const open: OpenLink = {
     ...link,
     send: {
@@ -146,7 +156,9 @@ export function onAck(settings: Settings, state: State, link: OpenLink, ack: Ack
       unacked: send.unacked.slice(done.length),
       unackedBytes: send.unackedBytes - sum(done, 'bytes'),
       peerCounts: ack.counts,
-      lastAckMs: last === undefined ? send.lastAckMs : now - last.takenAt,
+      lastAckMs,
+      stalled: false,
+      windowBytes: last === undefined ? send.windowBytes : windowBytes(send, last, now - last.takenAt),
     },
   };
   const confirmed: Action[] =
@@ -189,11 +201,17 @@ function settleFlushes(state: State, link: OpenLink, actions: Action[]): Step {
 }
 
 function mayTake(settings: Settings, send: Sending): boolean {
-  if (send.heldUntil !== null || send.taking || send.blocked || send.unacked.length >= UNACKED_BATCHES_MAX)
-    return false;
+  if (send.heldUntil !== null || send.taking || send.blocked || send.stalled) return false;
+  if (send.unacked.length >= UNACKED_BATCHES_MAX) return false;
   // Waiting for half the queue, or one batch of room, keeps batches from shrinking to crumbs at the bound.
   const worthwhile = Math.min(settings.batchBytes, settings.queueBytesMax / 2);
   return settings.queueBytesMax - send.unackedBytes >= worthwhile;
+}
+
+/** After a batch was acked, so long after it was taken. It narrows at once and widens by doubling, as TCP's does. */
+function windowBytes(send: Sending, { bytes }: Unacked, ackMs: Millis): number {
+  if (ackMs > STALL_MS) return Math.max(NARROW_BYTES_MIN, Math.floor((bytes * STALL_MS) / ackMs));
+  return send.windowBytes >= WINDOW_BYTES_MAX ? Number.POSITIVE_INFINITY : send.windowBytes * 2;
 }
 
 function remember(send: Sending, taken: Taken, now: Millis): Sending {

@@ -448,6 +448,8 @@ function nothingSent(now: Millis): Sending {
     taking: false,
     urgent: false,
     blocked: false,
+    stalled: false,
+    windowBytes: Number.POSITIVE_INFINITY,
     peerCounts: { applied: 0, stale: 0, refusedFull: 0, unknown: 0 },
     lastAckMs: null,
   };

@@ -46,6 +46,13 @@ export const CONFIG_VERSION = 3;
 
 /** Takes under load are at least this far apart, so that changes of a burst coalesce. */
 export const PACE_MS: Millis = 1;
+/**
+ * A channel whose acks take longer than this is narrower than what there is to tell: nothing more is taken before the
+ * next ack, and only what the channel carries in this time. What waits in the datapath meanwhile coalesces.
+ */
+export const STALL_MS: Millis = 250;
+/** The least that a take is given room for on a narrow channel. */
+export const NARROW_BYTES_MIN = 4 * 1024;
 /** A connection without hello, or one that does not come about, is given up after this. */
 export const GREETING_MS: Millis = 2_000;
 /** Keepalive intervals without a byte after which the peer is given up. */
@@ -130,6 +137,10 @@ export interface Sending {
   readonly urgent: boolean;
   /** The socket holds enough; wait until it has drained. */
   readonly blocked: boolean;
+  /** The oldest batch has not been acked for STALL_MS; wait until it is. */
+  readonly stalled: boolean;
+  /** What the channel carries in STALL_MS, where its acks take longer than that; else without bound. */
+  readonly windowBytes: number;
   /** What the peer's last ack said. */
   readonly peerCounts: RecordCounts;
   /** From taking a batch to its ack, the last time. */

@@ -1,6 +1,7 @@
 /** Starts the traffic programs by name, each with its arguments and report spelled out once. */
 
 import type { CaptureReport } from '../traffic/capture.js';
+import type { ChurnReport } from '../traffic/churn_client.js';
 import { suspectFilter } from '../traffic/frames.js';
 import type { HttpReport } from '../traffic/http_client.js';
 import type { IdleReport } from '../traffic/idle_client.js';
@@ -54,6 +55,11 @@ export function startHttp(
   address: string = virtualAddress.ipv4,
 ): Promise<TrafficProgram<HttpReport>> {
   return TrafficProgram.start(lab, 'client', 'http_client', address, port.http, perSecond, held, heldForMs);
+}
+
+/** Short connections at a steady rate, for as long as one likes. */
+export function startChurn(lab: Lab, perSecond: number): Promise<TrafficProgram<ChurnReport>> {
+  return TrafficProgram.start(lab, 'client', 'churn_client', virtualAddress.ipv4, port.echo, perSecond);
 }
 
 /** Many connections that stay idle until they are asked. */

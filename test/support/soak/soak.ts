@@ -4,7 +4,7 @@
  * `scripts/soak --saturation`: no fault at all, but more work than the machine can do; no role may change.
  */
 
-import { appendFileSync, readFileSync } from 'node:fs';
+import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
@@ -14,12 +14,16 @@ import { startEcho, startHttp, startIdle, startServers } from '../lab/traffic.js
 import { hasRole, isReady, type Pair, startPair } from '../lab/unit.js';
 import { longestSilence, requestOutcomes, streamOutcome } from '../traffic/outcome.js';
 import { monotonicMs, pause } from '../traffic/time.js';
+import { overload, residentMiB } from './overload.js';
 import { saturate } from './saturation.js';
 
 const idleConnections = 500;
 /** Growth of a daemon's resident memory between round 5 and the end that is not yet called a leak. */
 const growthMaxMiB = 64;
 const settledRound = 5;
+/** Connections each second while the mirror link is throttled, and how soon afterwards the tables must agree. */
+const overloadPerS = 300;
+const agreeMaxMs = 10_000;
 
 /** Each ends with a active again and the pair in sync. */
 const faults: Readonly<Record<string, (lab: Lab, pair: Pair) => Promise<void>>> = {
@@ -55,17 +59,25 @@ process.exitCode = await main();
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
-    options: { minutes: { type: 'string', default: '30' }, saturation: { type: 'boolean', default: false } },
+    options: {
+      minutes: { type: 'string' },
+      saturation: { type: 'boolean', default: false },
+      overload: { type: 'boolean', default: false },
+    },
   });
-  const minutes = Number(values.minutes);
+  const minutes = Number(values.minutes ?? (values.overload ? 5 : 30));
   const why = whyNoLab();
   if (why !== null || !(minutes > 0)) {
-    console.error(`scripts/soak: ${why ?? 'usage: scripts/soak [--saturation] [--minutes N]'}`);
+    console.error(`scripts/soak: ${why ?? 'usage: scripts/soak [--saturation | --overload] [--minutes N]'}`);
     return 1;
   }
   const lab = Lab.up('soak');
   try {
-    const failures = values.saturation ? await bear(lab, minutes) : await live(lab, monotonicMs() + minutes * 60_000);
+    const failures = values.saturation
+      ? await bear(lab, minutes)
+      : values.overload
+        ? await throttle(lab, minutes * 60_000)
+        : await live(lab, monotonicMs() + minutes * 60_000);
     for (const failure of failures) console.log(`FAILED  ${failure}`);
     return failures.length > 0 ? 1 : 0;
   } finally {
@@ -82,6 +94,20 @@ async function bear(lab: Lab, minutes: number): Promise<string[]> {
   return roleChanges === 0 ? [] : [`${roleChanges} changes of role`];
 }
 
+/** The mirror link carries a tenth of the need for so long. */
+async function throttle(lab: Lab, throttledMs: number): Promise<string[]> {
+  await startServers(lab);
+  const pair = await startPair(lab, { mirror: 'async' });
+  const seen = await overload(lab, pair, { connectionsPerS: overloadPerS, throttledMs });
+  console.log(JSON.stringify(seen, null, 2));
+  return [
+    ...(seen.failedShare < 0.01 ? [] : [`${(100 * seen.failedShare).toFixed(1)} % of the connections failed`]),
+    ...(seen.stream === 'survived' ? [] : [`the stream ${seen.stream}`]),
+    ...(seen.grownMiB <= growthMaxMiB ? [] : [`the active unit's daemon grew by ${seen.grownMiB} MiB`]),
+    ...(seen.agreedAfterMs !== null && seen.agreedAfterMs <= agreeMaxMs ? [] : ['the tables did not agree in time']),
+  ];
+}
+
 async function live(lab: Lab, untilMs: number): Promise<string[]> {
   await startServers(lab);
   const pair = await startPair(lab, { mirror: 'async' });
@@ -92,7 +118,7 @@ async function live(lab: Lab, untilMs: number): Promise<string[]> {
     const names = Object.keys(faults);
     const name = names[(round - 1) % names.length]!;
     failures.push(...(await playRound(lab, pair, name)).map((failure) => `round ${round}, ${name}: ${failure}`));
-    const memory = { a: await residentMiB(pair, 'a'), b: await residentMiB(pair, 'b') };
+    const memory = { a: await residentMiB(pair.a), b: await residentMiB(pair.b) };
     // A restarted daemon starts small again: what counts is that none is ever much bigger than once settled.
     if (round <= settledRound) {
       settled.a = Math.max(settled.a, memory.a);
@@ -131,10 +157,4 @@ async function playRound(lab: Lab, pair: Pair, name: string): Promise<string[]> 
     ...(before.hung + before.reset === 0 ? [] : ['requests failed before the fault']),
     ...(after.ok > 0 ? [] : ['no request succeeded after the fault']),
   ];
-}
-
-async function residentMiB(pair: Pair, unit: 'a' | 'b'): Promise<number> {
-  const { pid } = await pair[unit].status();
-  const line = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  return Math.round(Number(line?.[1] ?? 0) / 1024);
 }

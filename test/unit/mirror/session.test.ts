@@ -14,7 +14,9 @@ import {
   type Action,
   GREETING_MS,
   type Input,
+  NARROW_BYTES_MIN,
   type Settings,
+  STALL_MS,
   type State,
   UNACKED_BATCHES_MAX,
   VERSION_MAX,
@@ -328,18 +330,35 @@ describe('sending', () => {
 
   test('nothing is taken while too many batches are unacked', () => {
     const session = atRest();
+    session.now += 50;
     for (let batch = 0; batch < UNACKED_BATCHES_MAX; batch += 1) {
-      session.now += 1;
       session.give(batch === 0 ? { type: 'pending' } : { type: 'timeout' });
-      session.give({ type: 'heard' });
-      session.taken(1);
+      session.taken(1, { full: true });
     }
-    session.now += 1;
     expect(session.give({ type: 'timeout' }).filter(({ type }) => type === 'take')).toEqual([]);
     expect(session.hear({ type: 'ack', sequence: 1, counts: none })).toMatchObject([
       { type: 'confirm' },
       { type: 'take' },
     ]);
+  });
+
+  test('on a channel that acks late little is taken, and only what was acked makes room', () => {
+    const session = atRest();
+    session.now += 50;
+    session.give({ type: 'pending' });
+    session.taken(390, { full: true });
+    session.now += STALL_MS;
+    session.give({ type: 'heard' });
+    expect(session.give({ type: 'timeout' }).filter(({ type }) => type === 'take')).toEqual([]);
+    session.now += 39 * STALL_MS;
+    session.give({ type: 'heard' });
+    // 390 bytes in 40 times STALL_MS: less than the least.
+    const acked = session.hear({ type: 'ack', sequence: 1, counts: none });
+    expect(acked.filter(({ type }) => type === 'take')).toMatchObject([{ bytes: 400 }]);
+    session.taken(10, { full: true });
+    expect(session.state.link).toMatchObject({ send: { windowBytes: NARROW_BYTES_MIN } });
+    session.hear({ type: 'ack', sequence: 2, counts: none });
+    expect(session.state.link).toMatchObject({ send: { windowBytes: 2 * NARROW_BYTES_MIN } });
   });
 
   test('a full socket stops taking until it has drained', () => {
