@@ -322,7 +322,7 @@ function mirrorsOf(config: Config, unit: UnitName): string[] {
   return secondary === undefined ? [address] : [address, secondary.address];
 }
 
-export const CONFIG: Config = {
+const CONFIG: Config = {
   units: {
     a: { links: links(2), mirror: mirror(1) },
     b: { links: links(3), mirror: mirror(2) },
@@ -347,7 +347,7 @@ export const CONFIG: Config = {
   mirror: { maxDelayMs: 5, queueBytesMax: QUEUE_BYTES_MAX, keepaliveMs: 200, plaintext: true },
 };
 
-const ONE_PATH: Config = {
+export const ONE_PATH: Config = {
   ...CONFIG,
   units: {
     a: { ...CONFIG.units.a, mirror: { ...mirror(1), secondary: undefined } },

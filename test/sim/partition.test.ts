@@ -8,7 +8,7 @@ import { describe, expect, test } from 'vitest';
 
 import type { UnitName } from '../../src/config/model.js';
 import { MirrorLink } from './mirror_link.js';
-import { CONFIG } from './pair.js';
+import { ONE_PATH } from './pair.js';
 import { type Life, SimUnit } from './sim_unit.js';
 import { Simulator } from './simulator.js';
 
@@ -33,12 +33,13 @@ class Partition {
   constructor(seed: number) {
     this.simulator = new Simulator(seed);
     this.link = new MirrorLink(this.simulator);
+    const links = new Map([[ONE_PATH.units.b.mirror.address, this.link]]);
     const unit = (name: UnitName) =>
-      new SimUnit(name, this.simulator, CONFIG, this.link, (link, advert) => {
+      new SimUnit(name, this.simulator, ONE_PATH, links, (link, advert) => {
         if (this.apart) return;
         const to = name === 'a' ? 'b' : 'a';
         this.simulator.after(this.simulator.between(0.05, 2), () =>
-          this.units[to].life?.receiveAdvert(CONFIG.units[to].links[link]?.interface ?? '', advert),
+          this.units[to].life?.receiveAdvert(ONE_PATH.units[to].links[link]?.interface ?? '', advert),
         );
       });
     this.units = { a: unit('a'), b: unit('b') };
