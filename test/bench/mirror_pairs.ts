@@ -36,7 +36,7 @@ export interface Pair {
   stop(): Promise<void>;
 }
 
-export const tandemModes = ['async', 'off'] as const;
+export const tandemModes = ['async', 'commit', 'off'] as const;
 export const pairNames = { tandem: 'Tandem xdp', conntrackd: 'nft + conntrackd FT-FW' } as const;
 
 export interface TandemPair extends Pair {

@@ -31,7 +31,7 @@ const rows: Readonly<Record<string, number>> = {
   flood: 13,
   wire: 78,
   latency: 59,
-  mirror: 37,
+  mirror: 49,
   channel: 3,
   tcp: 21,
 };
