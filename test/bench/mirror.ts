@@ -58,7 +58,7 @@ async function run(effort: Effort, { ground }: Place): Promise<SectionResult> {
   const stands = [standTandem, standConntrackd];
   for (let round = 0; round < effort.rounds; round++) {
     for (const stand of round % 2 === 0 ? stands : stands.toReversed()) {
-      const pair = await stand(ground);
+      const pair = await stand(ground, effort.quick ? 1_000_000 : 6_000_000);
       try {
         await measurePair(pair, effort, samples);
       } finally {

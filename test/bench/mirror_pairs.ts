@@ -13,8 +13,6 @@ import { end, type Ground } from './ground.js';
 import { macs, makePairNetwork, type PairNetwork, pairAddress, virtualAddress, virtualMac } from './network.js';
 import { stateDirectory, TandemUnit, writeConfig } from './tandem_unit.js';
 
-/** So many may be opened before a pair is made anew, where not said otherwise. */
-const connectionsMax = 6_000_000;
 /** The active unit's frames are moved where the generator is; everything else is done on the other core. */
 const cores = { frames: 0, rest: 1 } as const;
 
@@ -46,8 +44,8 @@ export interface TandemPair extends Pair {
   startStandby(): Promise<void>;
 }
 
-/** So many connections may be opened before the pair is made anew. */
-export async function standTandem(ground: Ground, connections = connectionsMax): Promise<TandemPair> {
+/** `connections` may be opened before the pair is made anew. */
+export async function standTandem(ground: Ground, connections: number): Promise<TandemPair> {
   const network = makePairNetwork(ground, 'mt');
   const config = writeConfig(ground, 'mirror', {
     device: 'xdp',
@@ -96,11 +94,11 @@ export async function standTandem(ground: Ground, connections = connectionsMax):
   };
 }
 
-export async function standConntrackd(ground: Ground): Promise<Pair> {
+export async function standConntrackd(ground: Ground, connections: number): Promise<Pair> {
   raiseConntrackLimits(ground);
   const network = makePairNetwork(ground, 'mc');
   for (const unit of [network.unit, network.standby]) {
-    loadNft(unit, 'tcp', connectionsMax);
+    loadNft(unit, 'tcp', connections);
     runInside(unit, 'sysctl', ['-qw', 'net.netfilter.nf_conntrack_tcp_timeout_established=100000']);
   }
   const ends = await FarEnds.start(ground, network, { mac: macs.client, address: virtualAddress }, 'none');
