@@ -240,8 +240,8 @@ function resultOf(samples: Samples): SectionResult {
     notes: [
       'every connection goes through SYN, SYN-ACK and ACK; both far ends answer in tc, without sockets',
       'generator and what moves the active unit’s frames on the first core; sender and standby on the second',
-      'async tells the standby of a connection when its handshake is complete; commit holds the SYN-ACK until it is told,',
-      '  and tells it of 200,000 half-open ones a second at most',
+      'async tells the standby of a connection when its handshake is complete; commit holds the SYN-ACK until',
+      '  it is told, and tells it of 200,000 half-open ones a second at most',
       `mirrored: the highest rate at which the standby holds ${100 * heldMin} % of the connections 1 s later`,
       'Mpps counts data packets and SYNs that came through, not the rest of the handshakes',
       'conntrackd: UDP on a link of its own, ESTABLISHED only (filtered by the kernel), buffers of 16 to 256 MiB;',
