@@ -8,7 +8,7 @@
 
 import type { MirrorDictionary } from '../datapath.js';
 import type { GroupRole, Hello } from './messages.js';
-import { forget, settle } from './receiving.js';
+import { forget, isCurrent, settle } from './receiving.js';
 import { contested, holds, named, sameGroups, someActivated, yielded } from './roles.js';
 import { beginBulk } from './sending.js';
 import {
@@ -107,16 +107,22 @@ export function onPeerGroups(state: State, link: OpenLink, groups: readonly Grou
   if (sameGroups(before, groups)) return stay(state);
   const peer: Hello = { ...link.peer, groups };
   const told: OpenLink = { ...(someActivated(before, groups) ? forget(link) : link), peer };
-  const settled = settle(seeTerms(state, peer), told);
-  const news: Action = { type: 'peer', peer };
+  const known = seeTerms(state, peer);
+  const settled = settle(known, told);
+  // A term that we know to be over: unless the peer hears of it, it never raises its own.
+  const reminder: Action[] = isCurrent(known, told)
+    ? []
+    : [{ type: 'send', message: { type: 'terms', groups: reportedGroups(known) } }];
+  const news: readonly Action[] = [{ type: 'peer', peer }, ...reminder];
 
   // Both were active and the peer has given way: what it holds is judged by a bulk of ours that it can trust.
   const ours = yielded(before, groups).some((name) =>
     state.groups.some((group) => group.name === name && holds(group)),
   );
-  if (settled.state.link.name !== 'open' || !ours) return { state: settled.state, actions: [news, ...settled.actions] };
+  if (settled.state.link.name !== 'open' || !ours)
+    return { state: settled.state, actions: [...news, ...settled.actions] };
   const bulk = beginBulk(settled.state, settled.state.link, now);
-  return { state: bulk.state, actions: [news, ...settled.actions, ...bulk.actions] };
+  return { state: bulk.state, actions: [...news, ...settled.actions, ...bulk.actions] };
 }
 
 /** Ours goes out before the next batch; the peer's is looked up anew in our new names. */

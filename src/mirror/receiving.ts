@@ -120,7 +120,7 @@ export function settle(state: State, link: OpenLink): Step {
  * Whether the peer is active under terms that make its records newer than what we hold. One that is not raises its
  * term when it hears of ours, and announces again.
  */
-function isCurrent({ termFloors }: State, link: OpenLink): boolean {
+export function isCurrent({ termFloors }: State, link: OpenLink): boolean {
   return link.peer.groups.every((group) => !holds(group) || group.term >= (termFloors[group.name] ?? 0));
 }
 

@@ -268,12 +268,14 @@ function closed(settings: Settings, state: State, reason: string, chance: number
 
 /** What ends with an open link, whatever comes next. */
 function lose(next: State, link: OpenLink, reason: string): Step {
+  // No bulk of the peer has said what becomes of what we offered: it is offered again.
+  const unjudged = link.receive.offeredUntil > 0 && link.receive.phase !== 'complete';
   const failures: Action[] = [
     ...link.flushes.map(({ token }): Action => ({ type: 'flushed', token, failure: reason })),
     ...link.handOvers.map(({ group }): Action => ({ type: 'hand-over-answered', group, refusal: reason })),
   ];
   return {
-    state: { ...next, counters: count(next.counters, { losses: 1 }) },
+    state: { ...next, offers: next.offers || unjudged, counters: count(next.counters, { losses: 1 }) },
     actions: [{ type: 'set-wanted', on: false, confirms: false }, ...failures, { type: 'peer-gone', reason }],
   };
 }

@@ -28,8 +28,8 @@ interface Draft {
 }
 
 /** A file for `tandem apply`: the pair's config with what `change` does to it. */
-function proposal(lab: Lab, name: string, change: (draft: Draft) => void): string {
-  const draft = parse(pairConfig(options)) as Draft;
+function proposal(lab: Lab, name: string, change: (draft: Draft) => void, of = options): string {
+  const draft = parse(pairConfig(of)) as Draft;
   change(draft);
   const file = join(lab.directory, name);
   writeFileSync(file, stringify(draft));
@@ -166,8 +166,10 @@ labTest(
   'a unit that dies between prepare and commit keeps the old config, says so, and is out of doubt again',
   async (lab) => {
     await startServers(lab);
-    const { a, b } = await startPair(lab, options);
-    const first = proposal(lab, 'first.yaml', withEcho('echo-more', 1107));
+    // Long enough that the channel is not given up while the command starts.
+    const patient = { ...options, keepaliveMs: 10_000 };
+    const { a, b } = await startPair(lab, patient);
+    const first = proposal(lab, 'first.yaml', withEcho('echo-more', 1107), patient);
     const before = readFileSync(b.configFile, 'utf8');
 
     // b hears what a asks, and a does not hear that b has prepared.

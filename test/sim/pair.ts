@@ -137,6 +137,8 @@ export class Pair {
       [`unit ${unit.name} killed`, () => this.#kill(unit, forMs)],
       [`unit ${unit.name} killed while the other is stopped`, () => this.#killWhileStopped(unit, forMs)],
       [`unit ${unit.name} stopped`, () => this.#stop(unit, forMs)],
+      [`unit ${unit.name} asleep`, () => unit.life?.sleep(forMs)],
+      [`wall clock of unit ${unit.name} steps`, () => unit.life?.stepWallClock(simulator.between(-1e9, 1e9))],
       [`unit ${unit.name} told to stand by`, () => this.#standBy(unit)],
       [`unit ${unit.name} resyncs`, () => unit.life?.whenRunning(() => unit.life?.channel.resync())],
       ['every path narrow', () => this.#narrow(this.links, forMs)],

@@ -74,6 +74,10 @@ export class Life {
   /** SIGSTOP until then: nothing runs, and what came meanwhile is done late, in its order. */
   #stoppedUntil = 0;
   #backlog: (() => void)[] = [];
+  /** CLOCK_MONOTONIC stands still while the host sleeps; CLOCK_BOOTTIME, which elections and leases go by, does not. */
+  #asleepMs = 0;
+  /** How far the wall clock is off. Nothing may depend on it. */
+  #wallOffsetMs = 0;
   readonly datapath: ModelDatapath;
   readonly channel: MirrorChannel;
   readonly balancer: BalancerGroups;
@@ -109,7 +113,7 @@ export class Life {
       config: () => ({ links: config.links, virtualServers: ['www'] }),
       log,
       transport: linksTransport(links, defer),
-      timers: simulator.timers(defer),
+      timers: { ...simulator.timers(defer), now: () => simulator.now - this.#asleepMs },
     });
     this.balancer = new BalancerGroups(config, unit, this.#ports());
     this.#elections = new Elections(this.#world(unit, config, sendAdvert));
@@ -154,6 +158,16 @@ export class Life {
     this.#simulator.at(this.#stoppedUntil, () => this.#catchUp());
   }
 
+  /** The whole host sleeps. */
+  sleep(ms: number): void {
+    this.stop(ms);
+    this.#asleepMs += ms;
+  }
+
+  stepWallClock(ms: number): void {
+    this.#wallOffsetMs += ms;
+  }
+
   continue(): void {
     this.#stoppedUntil = Math.min(this.#stoppedUntil, this.#simulator.now);
     this.#catchUp();
@@ -194,7 +208,10 @@ export class Life {
           this.#simulator.after(1_000, () => resolve(false));
         }),
     };
-    const clock = { now: () => new Date(this.#simulator.now), monotonicMs: () => this.#simulator.now };
+    const clock = {
+      now: () => new Date(this.#simulator.now + this.#wallOffsetMs),
+      monotonicMs: () => this.#simulator.now,
+    };
     // Only what src/balancer/groups.ts calls.
     return { failover, mirror: this.channel, log, clock } as unknown as Ports;
   }

@@ -626,6 +626,27 @@ describe('a hand-over', () => {
   });
 });
 
+test('a peer that becomes active under a term that is over is told so', () => {
+  const session = opened(group('standby', 0), group('active', 2));
+  session.hear({ type: 'terms', groups: group('standby', 5) });
+  const told = session.hear({ type: 'terms', groups: group('active', 3) });
+  expect(told).toContainEqual({ type: 'send', message: { type: 'terms', groups: group('standby', 5) } });
+  const current = session.hear({ type: 'terms', groups: group('active', 5) });
+  expect(current.filter(({ type }) => type === 'send')).toEqual([]);
+});
+
+test('what was offered to a peer that was lost before it judged it is offered again', () => {
+  const session = opened(group('active', 2), group('active', 3));
+  session.give({ type: 'groups', groups: group('standby', 2) });
+  expect(session.state.offers).toBe(true);
+  session.give({ type: 'timeout' });
+  session.taken(46);
+  // Its bulk has ended: the offer is made, and a bulk of the peer is asked for.
+  expect(session.state.offers).toBe(false);
+  session.give({ type: 'closed', reason: 'lost', chance: 0 });
+  expect(session.state.offers).toBe(true);
+});
+
 describe('a bulk that waits for the configs to be equal', () => {
   const patient: Settings = { ...settings, bulkHoldMs: 250 };
 
