@@ -36,12 +36,15 @@ bool clear(Connection* connection, uint32_t bit) { return (connection->control.f
 
 // The client may hear of it though the peer may not have it. It is told (again), so that it may become protected.
 void leave_unprotected(const ForwardContext& context, Connection* connection) {
+  // Counted first, so that nobody who clears the bit counts down below nothing.
+  std::atomic<uint32_t>& unprotected = server_of(context, *connection).commit.unprotected;
+  unprotected.fetch_add(1, relaxed);
   uint32_t control = connection->control.load(relaxed), after;
   do {
-    if ((control & Control::kDead) != 0) return;
     after = (control & ~Control::kCommitting) | Control::kUnprotected;
-  } while (!connection->control.compare_exchange_weak(control, after, acq_rel, relaxed));
-  if ((control & Control::kUnprotected) == 0) server_of(context, *connection).commit.unprotected.fetch_add(1, relaxed);
+  } while ((control & Control::kDead) == 0 &&
+           !connection->control.compare_exchange_weak(control, after, acq_rel, relaxed));
+  if ((control & (Control::kDead | Control::kUnprotected)) != 0) unprotected.fetch_sub(1, relaxed);
   mark_change(context, *connection);
 }
 

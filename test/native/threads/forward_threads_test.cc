@@ -86,9 +86,17 @@ struct Buffers {
   }
 };
 
+MirrorRule random_rule(Random& random) {
+  MirrorRule rule = {static_cast<MirrorMode>(random() % 3), random() % 2 == 0, 50};
+  if (random() % 4 == 0) rule.after_age = 5;
+  if (random() % 4 == 0) rule.after_steps = 2;
+  return rule;
+}
+
 class World {
  public:
   World() : runtime(std::make_unique<Runtime>()), shared(std::make_unique<SharedState>()) {
+    Random random(seed());
     for (uint32_t number = 0; number < kClients; ++number) clients.push_back(client(number));
     ports.start(0);
     ready = table.reserve({kSlots, kWorkers + 1}) && fragments.reserve() &&
@@ -109,12 +117,12 @@ class World {
       state.half_closed = 60;
       state.closing = 20;
       state.udp = 40;
-      state.mirror = MirrorRule{server != 2 ? MirrorMode::kAsync : MirrorMode::kOff};
+      state.mirror = random_rule(random);
     }
-    runtime->mirror_wanted = true;
+    runtime->mirror_wanted = runtime->commit_wanted = true;
+    for (HoldQueue& queue : held) ready = ready && queue.reserve();
     for (size_t device = 0; device < 2; ++device)
       std::memcpy(macs[device].octets, mac(kOwnMac[device]).data(), sizeof macs[device].octets);
-    Random random(seed());
     swap_policy(random);
     become(Role::kActive);
   }
@@ -156,10 +164,10 @@ class World {
   }
 
   ForwardContext context(size_t worker) {
-    return {nullptr,     &table,       runtime.get(),     &ports,
-            &source,     shared.get(), &counters[worker], runtime->traffic[worker].get(),
-            macs.data(), worker,       now.load(),        &fragments,
-            &persistence};
+    return {nullptr,      &table,       runtime.get(),     &ports,
+            &source,      shared.get(), &counters[worker], runtime->traffic[worker].get(),
+            macs.data(),  worker,       now.load(),        &fragments,
+            &persistence, &held[worker]};
   }
 
   std::unique_ptr<Runtime> runtime;
@@ -168,6 +176,7 @@ class World {
   SnatPorts ports;
   Fragments fragments;
   Persistence persistence;
+  std::array<HoldQueue, kWorkers> held;
   MirrorSource source;
   MirrorSink sink;
   PolicySlot slot;
@@ -246,6 +255,9 @@ void work(World& world, size_t worker) {
       forward_released(context, released.data(), late, buffers->frames.data(), buffers->verdicts.data());
       world.fragments.free_released(worker);
     }
+    std::array<Frame, kBurst> late_frames;
+    std::array<Verdict, kBurst> late_verdicts;
+    while (forward_held(context, late_frames.data(), late_verdicts.data()) > 0) context.held->free_taken();
     if (random() % 4 == 0) sweep(context, &cursor, 1 + random() % 32);
     world.slot.leave(worker);
     world.table.quiesce(worker);
@@ -340,7 +352,7 @@ void script(World& world) {
   for (bool active = true; world.running.load() > 0;) {
     world.now.fetch_add(random() % (kSecond / 4));
     size_t records = 0;
-    switch (random() % 10) {
+    switch (random() % 12) {
       case 0:
         world.swap_policy(random);
         break;
@@ -353,8 +365,19 @@ void script(World& world) {
         world.source.start_bulk();
         break;
       case 3:
+        world.source.forget_confirmed();
         world.runtime->mirror_wanted = random() % 4 != 0;
+        world.runtime->commit_wanted = world.runtime->mirror_wanted && random() % 4 != 0;
         break;
+      case 10:
+        world.runtime->virtual_servers[random() % 4].mirror = random_rule(random);
+        world.source.tell_news();
+        break;
+      case 11: {
+        const auto last = static_cast<uint32_t>(world.source.last_sequence() - random() % 3);
+        world.source.refuse(&last, 1);
+        break;
+      }
       case 4:
         read_everything(world, &counts);
         break;
@@ -370,6 +393,8 @@ void script(World& world) {
         break;
       default:
         world.source.take(kScript, batch.data(), batch.size(), &records);
+        world.source.confirm(world.source.last_sequence());
+        for (const HoldQueue& queue : world.held) queue.waits();
         if (active) break;
         const Bytes told = peer->records(random);
         world.sink.apply(told.data(), told.size(), generation, world.now.load());
@@ -386,7 +411,7 @@ void script(World& world) {
 
 struct Books {
   size_t open = 0, half_open = 0;
-  std::map<uint16_t, uint32_t> of_server, of_endpoint;
+  std::map<uint16_t, uint32_t> of_server, of_endpoint, unprotected;
   std::map<std::pair<int, uint16_t>, size_t> ports;  // of our half, by (SNAT address, endpoint)
 };
 
@@ -404,6 +429,7 @@ Books audit(World& world) {
     books.half_open += is_half_open(connection->state());
     ++books.of_server[connection->virtual_server];
     ++books.of_endpoint[connection->endpoint];
+    books.unprotected[connection->virtual_server] += (connection->control & Control::kUnprotected) != 0;
     for (const Direction direction : {Direction::kFromClient, Direction::kFromServer}) {
       const Found found = find_flow(world, *connection, direction);
       CHECK_EQ(found.connection, connection);
@@ -427,6 +453,7 @@ void check_books(World& world) {
       return at == counts.end() ? 0u : at->second;
     };
     CHECK_EQ(world.runtime->virtual_servers[id].connections.load(), in(books.of_server));
+    CHECK_EQ(world.runtime->virtual_servers[id].commit.unprotected.load(), in(books.unprotected));
     CHECK_EQ(world.runtime->endpoints[id].connections.load(), in(books.of_endpoint));
   }
   for (uint16_t address = 0; address < 2; ++address) {
