@@ -13,10 +13,11 @@ export interface Written extends SectionResult {
 
 export const markers = { begin: '<!-- scripts/bench readme: begin -->', end: '<!-- scripts/bench readme: end -->' };
 
-export function withChapter(readme: string, text: string): string {
-  const [begin, end] = [readme.indexOf(markers.begin), readme.indexOf(markers.end)];
-  if (begin < 0 || end < begin) throw new Error(`README lacks '${markers.begin}' and '${markers.end}'`);
-  return `${readme.slice(0, begin + markers.begin.length)}\n${text}${readme.slice(end)}`;
+/** `between` are the lines around the chapter. */
+export function withChapter(readme: string, text: string, between = markers): string {
+  const [begin, end] = [readme.indexOf(between.begin), readme.indexOf(between.end)];
+  if (begin < 0 || end < begin) throw new Error(`README lacks '${between.begin}' and '${between.end}'`);
+  return `${readme.slice(0, begin + between.begin.length)}\n${text}${readme.slice(end)}`;
 }
 
 /** `folder` holds the charts. */

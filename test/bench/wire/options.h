@@ -12,7 +12,7 @@
 namespace wire {
 
 [[noreturn]] inline void fail(const std::string& what) {
-  std::fprintf(stderr, "wire: %s: %s\n", what.c_str(), std::strerror(errno));
+  std::fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, what.c_str(), std::strerror(errno));
   std::_Exit(1);
 }
 

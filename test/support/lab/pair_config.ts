@@ -29,6 +29,8 @@ export interface PairOptions {
   readonly secondGroup?: boolean;
   /** Whether the mirror channel may also go by the server link. */
   readonly secondaryPath?: boolean;
+  /** Sections of a config that are added, key by key, to those of every lab. */
+  readonly more?: Readonly<Record<'pools' | 'virtualServers' | 'datapath', object>>;
   readonly keepaliveMs?: number;
 }
 
@@ -55,12 +57,15 @@ export function pairConfig(options: PairOptions): string {
       },
       ...(options.secondGroup === true ? { second: trafficGroupOfB() } : {}),
     },
-    pools: Object.fromEntries(
-      (['echo', 'http', 'download'] as const).flatMap((service) => [
-        [service, pool(options, 'ipv4', service)],
-        [`${service}6`, pool(options, 'ipv6', service)],
-      ]),
-    ),
+    pools: {
+      ...Object.fromEntries(
+        (['echo', 'http', 'download'] as const).flatMap((service) => [
+          [service, pool(options, 'ipv4', service)],
+          [`${service}6`, pool(options, 'ipv6', service)],
+        ]),
+      ),
+      ...options.more?.pools,
+    },
     virtualServers: {
       ...Object.fromEntries(
         (['echo', 'http', 'download'] as const).flatMap((service) => [
@@ -74,8 +79,9 @@ export function pairConfig(options: PairOptions): string {
         ? { second: { ...virtualServer(options, secondGroup.virtual, port.echo, 'echo'), trafficGroup: 'second' } }
         : {}),
       'echo-udp': { ...virtualServer(options, virtualAddress.ipv4, port.echo, 'echo'), protocol: 'udp', mirror: 'off' },
+      ...options.more?.virtualServers,
     },
-    datapath: { workers: options.workers ?? 1, connections: 65_536 },
+    datapath: { workers: options.workers ?? 1, connections: 65_536, ...options.more?.datapath },
     mirror: options.keepaliveMs === undefined ? {} : { keepaliveMs: options.keepaliveMs },
   });
 }
