@@ -28,23 +28,39 @@ constexpr uint32_t kLooksMax = 64;
 struct Queue {
   SpinLock lock;
   uint32_t start;         // the first port given
-  uint32_t never_given;   // how many ports were not given yet
+  uint32_t never_given;   // how many ports of the first lap are to come
+  uint32_t learnt_ahead;  // of these, how many are passed over: in use already, or freed
   uint32_t looked_at;     // of next_in_use(): how many of a lap
   uint32_t first, count;  // of the ring of freed ports
   uint32_t first_unrested, count_unrested;
   uint64_t in_use[(kPorts + 63) / 64];
+  uint64_t learnt[(kPorts + 63) / 64];  // not given by the first lap, and not yet passed over by it
   uint16_t freed[kPorts];
   Deciseconds freed_at[kPorts];
   uint16_t unrested[kPorts];  // the ring of those that need no rest
 };
-static_assert(sizeof(Queue) <= 264 * 1024);
+static_assert(sizeof(Queue) <= 268 * 1024);
 
 bool is_used(const Queue& queue, uint32_t index) { return queue.in_use[index / 64] >> index % 64 & 1; }
 void flip_used(Queue& queue, uint32_t index) { queue.in_use[index / 64] ^= uint64_t{1} << index % 64; }
 
+bool is_learnt(const Queue& queue, uint32_t index) { return queue.learnt[index / 64] >> index % 64 & 1; }
+void flip_learnt(Queue& queue, uint32_t index) { queue.learnt[index / 64] ^= uint64_t{1} << index % 64; }
+
 // The n-th port that is given for the first time.
 uint32_t nth(const Queue& queue, uint32_t n) {
   return static_cast<uint32_t>((queue.start + uint64_t{n} * kStride) % kPorts);
+}
+
+// Its inverse: kStride times this is 1 modulo kPorts.
+constexpr uint32_t stride_inverse() {
+  uint32_t inverse = 1;
+  while (uint64_t{inverse} * kStride % kPorts != 1) ++inverse;
+  return inverse;
+}
+uint32_t place_of(const Queue& queue, uint32_t index) {
+  static constexpr uint32_t kInverse = stride_inverse();
+  return static_cast<uint32_t>(uint64_t{index + kPorts - queue.start} * kInverse % kPorts);
 }
 
 uint16_t pop(const uint16_t* ring, uint32_t* first, uint32_t* count) {
@@ -145,11 +161,17 @@ SnatPorts::Allocation SnatPorts::allocate(uint16_t address, uint16_t endpoint, N
   Queue* queue = impl_->queue(address, endpoint);
   if (queue == nullptr) return {0, false};
   SpinGuard guard(queue->lock);
-  uint32_t index;
-  bool early = false;
-  if (queue->never_given > 0) {
+  uint32_t index = 0;
+  bool early = false, fresh = false;
+  while (!fresh && queue->never_given > 0) {
     index = nth(*queue, kPorts - queue->never_given--);
-  } else {
+    fresh = !is_learnt(*queue, index);
+    if (!fresh) {
+      flip_learnt(*queue, index);
+      --queue->learnt_ahead;
+    }
+  }
+  if (!fresh) {
     // The oldest of all: if even this one is too young, no older one is left.
     const bool rested = queue->count > 0 && to_deciseconds(now) - queue->freed_at[queue->first] >= kTimeWait;
     if (!rested && queue->count_unrested > 0) {
@@ -163,6 +185,18 @@ SnatPorts::Allocation SnatPorts::allocate(uint16_t address, uint16_t endpoint, N
   }
   flip_used(*queue, index);
   return {impl_->port_of(index), early};
+}
+
+void SnatPorts::learn(uint16_t address, uint16_t endpoint, uint16_t port) {
+  Queue* queue = impl_->queue(address, endpoint);
+  if (queue == nullptr || !ours(port)) return;
+  const uint32_t index = (port - kFirstPort) / 2;
+  SpinGuard guard(queue->lock);
+  // Where in the first lap it stands: behind what was given, it is in use or freed, and known.
+  if (is_used(*queue, index) || is_learnt(*queue, index) || place_of(*queue, index) < kPorts - queue->never_given) return;
+  flip_used(*queue, index);
+  flip_learnt(*queue, index);
+  ++queue->learnt_ahead;
 }
 
 void SnatPorts::release(uint16_t address, uint16_t endpoint, uint16_t port, Nanos now, Rest rest) {
@@ -198,7 +232,7 @@ size_t SnatPorts::free(uint16_t address, uint16_t endpoint) const {
   Queue* queue = impl_->queue(address, endpoint);
   if (queue == nullptr) return 0;
   SpinGuard guard(queue->lock);
-  return queue->never_given + queue->count + queue->count_unrested;
+  return queue->never_given - queue->learnt_ahead + queue->count + queue->count_unrested;
 }
 
 bool SnatPorts::ours(uint16_t port) const { return port >= kFirstPort && port % 2 == impl_->unit; }

@@ -8,8 +8,9 @@
 // those freed less than 60 s ago (TIME-WAIT at the member, RFC 9293 section 3.6.1), which are given only when no
 // other is left, and that is counted. So a flood of half-open connections uses up no rested ports.
 //
-// A port in use by a connection that this half's owner does not know of (mirrored back by the peer
-// after a restart) is found out when the table refuses the flow: the caller then asks for the next.
+// A unit that was started again learns from the peer's records which ports of its half are in use (learn()); such a
+// port is not given before it was freed, and then rests like any other. One in use that it does not know of yet is found
+// out when the table refuses the flow: the caller then asks for the next.
 #pragma once
 
 #include <cstddef>
@@ -51,6 +52,9 @@ class SnatPorts {
   // used, on the JavaScript thread, by prepare(), false: there is none; allocate() of an unprepared pair gives 0.
   bool prepare(uint16_t address, uint16_t endpoint);
   Allocation allocate(uint16_t address, uint16_t endpoint, Nanos now);
+  // A connection of the peer's has a port of ours: it was given before we started. JavaScript thread. Ports that were
+  // given or learnt since, or are not of this unit's half, or of a pair that was not prepared, are passed over.
+  void learn(uint16_t address, uint16_t endpoint, uint16_t port);
   // Whether a port has to rest before its next use.
   enum class Rest : uint8_t { kNone, kTimeWait };
   // Only ports of this unit's half are taken back; others are ignored. Twice is once.

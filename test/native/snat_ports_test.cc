@@ -148,3 +148,32 @@ TEST(snat_threads_are_given_different_ports) {
   CHECK_EQ(all.size(), 3000u);
   CHECK_EQ(ports.free(0, 0), kHalf - 3000);
 }
+
+TEST(snat_a_port_learnt_from_the_peer_is_not_given_before_it_is_freed_and_then_rests) {
+  SnatPorts ports;
+  ports.start(1);
+  REQUIRE(ports.prepare(0, 0));
+  ports.learn(0, 0, 2001);
+  ports.learn(0, 0, 2003);
+  ports.learn(0, 0, 2003);
+  ports.learn(0, 0, 2002);  // the other unit's
+  ports.learn(0, 0, 1);
+  CHECK_EQ(ports.free(0, 0), kHalf - 2);
+  ports.release(0, 0, 2003, 10 * kSecond);
+  CHECK_EQ(ports.free(0, 0), kHalf - 1);
+  std::set<uint16_t> given;
+  for (size_t i = 0; i < kHalf - 2; ++i) {
+    const uint16_t port = ports.allocate(0, 0, 20 * kSecond).port;
+    CHECK(port != 2001 && port != 2003);
+    CHECK(given.insert(port).second);
+  }
+  CHECK_EQ(ports.free(0, 0), 1u);
+  const SnatPorts::Allocation last = ports.allocate(0, 0, 20 * kSecond);
+  CHECK_EQ(last.port, 2003u);
+  CHECK(last.early);
+  CHECK_EQ(ports.allocate(0, 0, 20 * kSecond).port, 0u);
+  ports.learn(0, 0, 2003);  // it was given since: nothing new
+  ports.release(0, 0, 2001, 30 * kSecond);
+  CHECK_EQ(ports.allocate(0, 0, 91 * kSecond).port, 2001u);
+  CHECK_EQ(ports.free(0, 0), 0u);
+}
