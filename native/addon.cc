@@ -39,7 +39,10 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
                                             InstanceMethod<&Datapath::start_bulk>("startBulk"),
                                             InstanceMethod<&Datapath::bulk_running>("bulkRunning"),
                                             InstanceMethod<&Datapath::bulk_announced>("bulkAnnounced"),
-                                            InstanceMethod<&Datapath::bulk_needed>("bulkNeeded"),
+                                            InstanceMethod<&Datapath::lost_closes>("lostCloses"),
+                                            InstanceMethod<&Datapath::restart_digests>("restartDigests"),
+                                            InstanceMethod<&Datapath::sweep_digests>("sweepDigests"),
+                                            InstanceMethod<&Datapath::digests>("digests"),
                                             InstanceMethod<&Datapath::set_mirror_dictionary>("setMirrorDictionary"),
                                             InstanceMethod<&Datapath::mirror_dictionary>("mirrorDictionary"),
                                             InstanceMethod<&Datapath::apply_mirror>("applyMirror"),
@@ -267,13 +270,19 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
       pending_.NonBlockingCall();
   }
 
-  void start_bulk(const Napi::CallbackInfo&) { engine_->mirror().start_bulk(); }
+  void start_bulk(const Napi::CallbackInfo& info) {
+    const auto servers = servers_of(info, 0, *engine_, "startBulk");
+    if (servers) engine_->mirror().start_bulk(&*servers);
+  }
   Napi::Value bulk_running(const Napi::CallbackInfo& info) {
     return Napi::Boolean::New(info.Env(), engine_->mirror().bulk_running());
   }
-  Napi::Value bulk_needed(const Napi::CallbackInfo& info) {
-    return Napi::Boolean::New(info.Env(), engine_->mirror().bulk_needed());
+  Napi::Value lost_closes(const Napi::CallbackInfo& info) { return lost_servers(info, *engine_); }
+  void restart_digests(const Napi::CallbackInfo&) { engine_->digest().restart(); }
+  Napi::Value sweep_digests(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), engine_->sweep_digest());
   }
+  Napi::Value digests(const Napi::CallbackInfo& info) { return read_digests(info, *engine_); }
   Napi::Value bulk_announced(const Napi::CallbackInfo& info) {
     return Napi::Number::New(info.Env(), static_cast<double>(engine_->mirror().bulk_announced()));
   }
@@ -344,9 +353,11 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
     const Napi::Env env = info.Env();
     const auto generation = integer_of(info, 0, 0, 255, "dropUnannounced", "generation");
     if (!generation) return env.Undefined();
+    const auto servers = servers_of(info, 2, *engine_, "dropUnannounced");
+    if (!servers) return env.Undefined();
     uint32_t closed = 0;
     const bool done =
-        engine_->drop_unannounced(static_cast<uint8_t>(*generation), info[1].ToBoolean().Value(), &closed);
+        engine_->drop_unannounced(static_cast<uint8_t>(*generation), info[1].ToBoolean().Value(), &closed, &*servers);
     Napi::Array pair = Napi::Array::New(env, 2);
     pair.Set(0u, done);
     pair.Set(1u, closed);

@@ -6,12 +6,14 @@
 
 #include <napi.h>
 
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 
 #include "id_registry.h"
+#include "limits.h"
 #include "system_error.h"
 
 namespace tandem {
@@ -84,6 +86,15 @@ struct PolicyBefore {
 
 // addon_policy.cc: MirrorRule of src/datapath.ts.
 MirrorRule read_mirror(ObjectReader* reader, const Napi::Value& value, const std::string& path);
+
+// addon_agreement.cc
+// Names of virtual servers, an array; undefined: all of them. One that this unit does not have is passed over. Nothing:
+// thrown.
+class Engine;
+std::optional<std::bitset<kVirtualServersMax>> servers_of(const Napi::CallbackInfo& info, size_t index,
+                                                          const Engine& engine, const char* where);
+Napi::Value lost_servers(const Napi::CallbackInfo& info, Engine& engine);
+Napi::Value read_digests(const Napi::CallbackInfo& info, Engine& engine);
 
 // addon_policy.cc: PolicyDescription of src/datapath.ts. False: `reader` says what is wrong.
 bool read_policy(ObjectReader* reader, const Napi::Value& value, size_t devices, const PolicyBefore& before,

@@ -263,7 +263,10 @@ ConnTable::CloseStatus ConnTable::close(Participant who, Connection& connection,
   connection.control.fetch_or(Control::kUnlinked, release);
   table.retire_if_done(who, connection);
 
-  if (untold && !waits) table.lost_closes.fetch_add(1, relaxed);
+  if (untold && !waits) {
+    table.lost_closes.fetch_add(1, relaxed);
+    return CloseStatus::kLost;
+  }
   if (!waits) return CloseStatus::kClosed;
   return (control & Control::kPendingMask) ? CloseStatus::kWaits : CloseStatus::kWaitsNew;
 }

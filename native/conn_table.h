@@ -277,6 +277,7 @@ class ConnTable {
   enum class CloseStatus : uint8_t {
     kAlready,   // another thread closed it first, or it is not what `only` says
     kClosed,    // nobody to tell
+    kLost,      // nobody will be told: too many wait
     kWaits,     // was pending already, and is in somebody's ring or deferred
     kWaitsNew,  // now marked kPendingQueued: the caller puts it in its ring
   };

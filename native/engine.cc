@@ -39,8 +39,9 @@ SystemError Engine::open(const EngineOptions& options, SharedState* shared) {
     held_.push_back(std::make_unique<HoldQueue>());
     if (!held_.back()->reserve()) return system_error("memory for handshakes that wait for the peer", "");
   }
-  source_.start(&table_, runtime_.get(), shared, options.workers);
-  sink_.start(&table_, runtime_.get(), shared, &ports_, me());
+  digest_.start(&table_, runtime_.get(), shared);
+  source_.start(&table_, runtime_.get(), shared, options.workers, &digest_);
+  sink_.start(&table_, runtime_.get(), shared, &ports_, me(), &digest_);
   translate_mirror_names();
 
   auto nothing = std::make_unique<Policy>();
@@ -248,11 +249,24 @@ Applied Engine::apply_mirror(const uint8_t* records, size_t bytes, uint8_t gener
   return sink_.apply(records, bytes, generation, boottime_now(), refused);
 }
 
-bool Engine::drop_unannounced(uint8_t generation, bool restart, uint32_t* closed) {
+double Engine::sweep_digest() {
+  if (const uint64_t deferrals = source_.deferrals(); deferrals != deferrals_) {
+    deferrals_ = deferrals;
+    deferred_at_ = boottime_now();
+  }
+  const TableVisit visit(table_, me());
+  return digest_.sweep();
+}
+
+bool Engine::digest_in_order() const {
+  return deferred_at_ == 0 || (source_.deferrals() == deferrals_ && boottime_now() - deferred_at_ > 2 * kSweepLap);
+}
+
+bool Engine::drop_unannounced(uint8_t generation, bool restart, uint32_t* closed, const ServerSet* only) {
   const TableVisit visit(table_, me());
   if (restart) unannounced_cursor_ = 0;
   *closed = 0;
-  return sink_.drop_unannounced(generation, &unannounced_cursor_, kUnannouncedBudget, closed);
+  return sink_.drop_unannounced(generation, &unannounced_cursor_, kUnannouncedBudget, closed, only);
 }
 
 // ---- memory

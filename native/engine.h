@@ -130,8 +130,12 @@ class Engine {
   void set_mirror_names(MirrorNames names);
   MirrorNames mirror_names() const;
   Applied apply_mirror(const uint8_t* records, size_t bytes, uint8_t generation, RefusedRecords* refused);
-  // A bounded part of the walk; `restart` begins it anew. True when it is complete.
-  bool drop_unannounced(uint8_t generation, bool restart, uint32_t* closed);
+  // A bounded part of the walk; `restart` begins it anew. True when it is complete. `only`: of these virtual servers.
+  bool drop_unannounced(uint8_t generation, bool restart, uint32_t* closed, const ServerSet* only = nullptr);
+  MirrorDigest& digest() { return digest_; }
+  double sweep_digest();
+  // Whether what the peer was told is in the order of the changes: not while some may wait for the workers' sweep.
+  bool digest_in_order() const;
 
   // ---- reading
   uint64_t counter(size_t index) const;  // drops, then counts
@@ -141,6 +145,9 @@ class Engine {
   // Handshakes by how long their client was kept waiting for the peer; see hold_queue.h.
   std::array<uint64_t, kLatencyBuckets> commit_latency() const;
   std::vector<ServerView> servers() const;
+  // kNone, or an empty name: there is none.
+  uint16_t server_id(const std::string& name) const { return ids_.server(name); }
+  std::string server_name(uint16_t id) const { return ids_.server_name(id); }
   std::vector<MemberView> members() const;
   // At most `limit` connections from slot *cursor on. Moves *cursor to where the next call goes on; false
   // at the end of the table. `virtual_server` empty: all.
@@ -172,6 +179,9 @@ class Engine {
   SnatPorts ports_;
   Fragments fragments_;
   Persistence persistence_;
+  MirrorDigest digest_;
+  uint64_t deferrals_ = 0;
+  Nanos deferred_at_ = 0;
   MirrorSource source_;
   MirrorSink sink_;
   PolicySlot policy_;

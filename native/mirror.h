@@ -21,12 +21,15 @@
 
 #include <array>
 #include <atomic>
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "conn_table.h"
 #include "limits.h"
+#include "mirror_digest.h"
 #include "ring.h"
 #include "runtime.h"
 #include "shared_state.h"
@@ -43,11 +46,15 @@ struct MirrorDictionary {
   std::array<uint8_t, kDevicesMax> devices;  // 0xff: none; a last hop there is applied as unknown (0)
 };
 
+// Virtual servers by id.
+using ServerSet = std::bitset<kVirtualServersMax>;
+
 class MirrorSource {
  public:
   static constexpr uint32_t kPendingSlots = 1u << 16;  // per worker
 
-  void start(ConnTable* table, Runtime* runtime, SharedState* shared, size_t workers);
+  // `digest`: what was told is folded into it; nullptr: nobody compares.
+  void start(ConnTable* table, Runtime* runtime, SharedState* shared, size_t workers, MirrorDigest* digest = nullptr);
 
   // ---- workers; the JavaScript thread has a ring of its own, `worker` is its Participant, `workers`
   // Marks a change of a connection whose virtual server is mirrored, while a peer wants it. Returns what
@@ -93,12 +100,15 @@ class MirrorSource {
   void tell_news();
 
   // Starts a bulk: every mirrored connection of the groups active here will be announced once, and of the others
-  // what this unit opened itself and the peer has not told it of since.
-  void start_bulk();
+  // what this unit opened itself and the peer has not told it of since; with `only`, those of these virtual servers.
+  void start_bulk(const ServerSet* only = nullptr);
   bool bulk_running() const;
+  // Changes that found their ring full, since start. Such a one may be told behind a later one of the same tuple.
+  uint64_t deferrals() const;
   size_t bulk_announced() const;
-  // Closes were lost (ConnTable::lost_closes) since the last bulk began: only another makes the tables equal.
-  bool bulk_needed() const;
+  // Virtual servers that lost closes (VirtualServerState::lost_closes) since their last bulk began: only another makes
+  // the tables equal.
+  std::vector<uint16_t> lost_servers() const;
 
  private:
   struct Impl;
@@ -127,16 +137,19 @@ struct Applied {
 // stamped on what is announced. `endpoint_of` maps a member's address and port to its id here.
 class MirrorSink {
  public:
-  void start(ConnTable* table, Runtime* runtime, SharedState* shared, SnatPorts* snat_ports, Participant who);
+  // `digest`: what was applied is folded into it; nullptr: nobody compares.
+  void start(ConnTable* table, Runtime* runtime, SharedState* shared, SnatPorts* snat_ports, Participant who,
+             MirrorDigest* digest = nullptr);
   void set_dictionary(const MirrorDictionary& dictionary);
   // Members by address and port, so that records name them by neither index nor id.
   void set_members(const struct Policy* policy);
   // `refused`, if given, receives the sequences of records that were refused, and has room for one of each.
   Applied apply(const uint8_t* records, size_t bytes, uint8_t generation, Nanos now, RefusedRecords* refused = nullptr);
   // Ends a bulk: connections that the peer once knew, of groups that are not active here, and that this
-  // generation did not announce, are closed. Bounded: looks at `budget` slots from *cursor; true when the walk
-  // is complete.
-  bool drop_unannounced(uint8_t generation, size_t* cursor, size_t budget, uint32_t* closed);
+  // generation did not announce, are closed; with `only`, those of these virtual servers. Bounded: looks at `budget`
+  // slots from *cursor; true when the walk is complete.
+  bool drop_unannounced(uint8_t generation, size_t* cursor, size_t budget, uint32_t* closed,
+                        const ServerSet* only = nullptr);
 
  private:
   struct Impl;

@@ -231,6 +231,11 @@ struct MirrorSink::Impl {
   bool is_newer(const NewConnection& fresh, const Connection& connection) const;
   bool is_same(const NewConnection& fresh, const Connection& connection) const;
   bool update(Connection& connection, const NewConnection& fresh, Nanos now) const;
+  bool close(Connection& connection, Nanos now);
+  void learn_port(const NewConnection& fresh) const;
+  bool heard(const Connection& connection) const {
+    return digest != nullptr && digest->counts(MirrorDigest::Side::kHeard, connection);
+  }
 
   Role role_of(uint8_t group) const { return static_cast<Role>(shared->groups[group].role.load(acquire)); }
 
@@ -240,6 +245,7 @@ struct MirrorSink::Impl {
   ConnectionBooks books{};  // without a mirror: the peer is not told what it told us
   MirrorDictionary dictionary;
   MemberIndex members;
+  MirrorDigest* digest = nullptr;
   Nanos applied_at = 0;  // of the last records: near enough for what is closed at the end of a bulk
 };
 
@@ -250,10 +256,11 @@ MirrorSink::MirrorSink() : impl_(new Impl) {
 MirrorSink::~MirrorSink() = default;
 
 void MirrorSink::start(ConnTable* table, Runtime* runtime, SharedState* shared, SnatPorts* snat_ports,
-                       Participant who) {
+                       Participant who, MirrorDigest* digest) {
   impl_->table = table;
   impl_->shared = shared;
   impl_->who = who;
+  impl_->digest = digest;
   impl_->books = {table, runtime, snat_ports, nullptr};
 }
 
@@ -324,6 +331,8 @@ bool MirrorSink::Impl::apply_state(const NewConnection& fresh, const Parsed& par
       Connection* opened;
       switch (open_connection(books, who, fresh, now, &opened)) {
         case OpenStatus::kOpened:
+          learn_port(fresh);
+          if (heard(*opened)) digest->add(MirrorDigest::Side::kHeard, *opened);
           ++applied->applied;
           return true;
         case OpenStatus::kFull:
@@ -349,7 +358,7 @@ bool MirrorSink::Impl::apply_state(const NewConnection& fresh, const Parsed& par
       ++applied->applied;
       return true;
     }
-    close_connection(books, who, *known, now);
+    close(*known, now);
   }
   ++applied->stale;
   return held;
@@ -363,7 +372,7 @@ void MirrorSink::Impl::apply_close(const Parsed& parsed, Nanos now, Applied* app
                       // In the same term only its own close: a predecessor's may come after the successor's opening.
                       (fresh.term != found.connection->term.load(relaxed) ||
                        fresh.incarnation == found.connection->incarnation.load(relaxed));
-  if (closes && close_connection(books, who, *found.connection, now).closed) {
+  if (closes && close(*found.connection, now)) {
     ++applied->applied;
   } else {
     ++applied->stale;
@@ -391,8 +400,24 @@ bool MirrorSink::Impl::is_same(const NewConnection& fresh, const Connection& con
          (connection.control.load(relaxed) & kForwardingMask) == forwarding_of(fresh);
 }
 
+void MirrorSink::Impl::learn_port(const NewConnection& fresh) const {
+  if (fresh.no_snat) return;
+  const int address = books.snat_ports->find_address(fresh.family, fresh.snat);
+  if (address >= 0)
+    books.snat_ports->learn(static_cast<uint16_t>(address), fresh.endpoint, fresh.snat_port.host());
+}
+
+bool MirrorSink::Impl::close(Connection& connection, Nanos now) {
+  const bool counted = heard(connection);
+  if (!close_connection(books, who, connection, now).closed) return false;
+  // Its slot is not used again while this thread may look at it.
+  if (counted) digest->subtract(MirrorDigest::Side::kHeard, connection);
+  return true;
+}
+
 // False: it was closed meanwhile.
 bool MirrorSink::Impl::update(Connection& connection, const NewConnection& fresh, Nanos now) const {
+  const bool counted = heard(connection);
   uint32_t control = connection.control.load(acquire);
   uint32_t updated;
   do {
@@ -403,13 +428,18 @@ bool MirrorSink::Impl::update(Connection& connection, const NewConnection& fresh
   connection.last_hop.store(fresh.last_hop, relaxed);
   connection.last_seen.store(to_deciseconds(now), relaxed);
   connection.term.store(fresh.term, relaxed);
-  connection.incarnation.store(fresh.incarnation, relaxed);
+  if (!counted || connection.incarnation.load(relaxed) != fresh.incarnation) {
+    if (counted) digest->subtract(MirrorDigest::Side::kHeard, connection);
+    connection.incarnation.store(fresh.incarnation, relaxed);
+    if (heard(connection)) digest->add(MirrorDigest::Side::kHeard, connection);
+  }
   connection.sequence.store(fresh.sequence, relaxed);
   connection.generation = fresh.generation;
   return true;
 }
 
-bool MirrorSink::drop_unannounced(uint8_t generation, size_t* cursor, size_t budget, uint32_t* closed) {
+bool MirrorSink::drop_unannounced(uint8_t generation, size_t* cursor, size_t budget, uint32_t* closed,
+                                  const ServerSet* only) {
   Impl& sink = *impl_;
   TableVisit visit(*sink.table, sink.who);
   *closed = 0;
@@ -417,11 +447,11 @@ bool MirrorSink::drop_unannounced(uint8_t generation, size_t* cursor, size_t bud
   const size_t stop = std::min(end, *cursor + std::min(budget, end));
   for (; *cursor < stop; ++*cursor) {
     Connection* connection = sink.table->at(*cursor);
-    if (connection == nullptr) continue;
+    if (connection == nullptr || (only != nullptr && !(*only)[connection->virtual_server])) continue;
     const uint32_t control = connection->control.load(relaxed);
     if ((control & Control::kDead) || !(control & (Control::kFromPeer | Control::kAnnounced))) continue;
     if (sink.role_of(connection->group) != Role::kStandby || connection->generation == generation) continue;
-    if (close_connection(sink.books, sink.who, *connection, sink.applied_at).closed) ++*closed;
+    if (sink.close(*connection, sink.applied_at)) ++*closed;
   }
   return *cursor >= end;
 }

@@ -178,6 +178,7 @@ struct MirrorSource::Impl {
   // The JavaScript thread has armed: it waits to be woken. `wake`: a change was queued since.
   alignas(64) std::atomic<Wanted> armed{Wanted::kNothing};
   std::atomic<bool> wake{false};
+  std::atomic<uint64_t> deferrals{0};
 
   // What the peer has said: records behind `floor` and up to `confirmed` are in its table, but for those in `refused`.
   alignas(64) std::atomic<uint32_t> floor{0};
@@ -192,14 +193,19 @@ struct MirrorSource::Impl {
   bool bulk_running = false;
   size_t bulk_cursor = 0;
   size_t bulk_announced = 0;
-  uint64_t lost_before_bulk = 0;
+  ServerSet bulk_of;  // what the bulk announces
+  // Of each virtual server, VirtualServerState::lost_closes when its last bulk began.
+  std::array<uint32_t, kVirtualServersMax> lost_before_bulk{};
+  MirrorDigest* digest = nullptr;
 };
 
 MirrorSource::MirrorSource() : impl_(new Impl) {}
 MirrorSource::~MirrorSource() = default;
 
-void MirrorSource::start(ConnTable* table, Runtime* runtime, SharedState* shared, size_t workers) {
+void MirrorSource::start(ConnTable* table, Runtime* runtime, SharedState* shared, size_t workers,
+                         MirrorDigest* digest) {
   assert(workers <= kWorkersMax);
+  impl_->digest = digest;
   impl_->table = table;
   impl_->runtime = runtime;
   impl_->shared = shared;
@@ -236,6 +242,9 @@ MirrorSource::Closing MirrorSource::close(size_t worker, Connection& connection,
       return {false, Marked::kNo};
     case ConnTable::CloseStatus::kClosed:
       return {true, Marked::kNo};
+    case ConnTable::CloseStatus::kLost:
+      impl_->runtime->virtual_servers[connection.virtual_server].lost_closes.fetch_add(1, relaxed);
+      return {true, Marked::kNo};
     case ConnTable::CloseStatus::kWaits:
       return {true, Marked::kCoalesced};
     case ConnTable::CloseStatus::kWaitsNew:
@@ -255,6 +264,7 @@ MirrorSource::Marked MirrorSource::Impl::queue(size_t worker, Connection& connec
       const uint32_t deferred = (control & ~Control::kPendingQueued) | Control::kPendingDeferred;
       if (connection.control.compare_exchange_weak(control, deferred, acq_rel, relaxed)) break;
     }
+    deferrals.fetch_add(1, relaxed);
     return Marked::kDeferred;
   }
   *place = static_cast<uint32_t>(table->slot_of(connection));
@@ -386,6 +396,10 @@ void MirrorSource::Impl::take_pending(Participant who, Connection& connection, O
   seam();
   const bool dead = control & Control::kDead;
   if (tell) encode(connection, dead ? wire::MirrorKind::kClose : wire::MirrorKind::kState, control, out);
+  if (tell && digest != nullptr) {
+    if (dead) digest->subtract(MirrorDigest::Side::kTold, connection);
+    if (!(control & Control::kAnnounced)) digest->add(MirrorDigest::Side::kTold, connection);
+  }
   if (dead) table->recycle(who, connection);
 }
 
@@ -413,16 +427,28 @@ void MirrorSource::Impl::encode(Connection& connection, wire::MirrorKind kind, u
   }
 }
 
-void MirrorSource::start_bulk() {
+void MirrorSource::start_bulk(const ServerSet* only) {
   impl_->bulk_running = true;
   impl_->bulk_cursor = 0;
   impl_->bulk_announced = 0;
-  impl_->lost_before_bulk = impl_->table->lost_closes();
+  impl_->bulk_of = only != nullptr ? *only : ServerSet{}.set();
+  for (size_t server = 0; server < kVirtualServersMax; ++server)
+    if (impl_->bulk_of[server])
+      impl_->lost_before_bulk[server] = impl_->runtime->virtual_servers[server].lost_closes.load(relaxed);
 }
 
+uint64_t MirrorSource::deferrals() const { return impl_->deferrals.load(relaxed); }
 bool MirrorSource::bulk_running() const { return impl_->bulk_running; }
 size_t MirrorSource::bulk_announced() const { return impl_->bulk_announced; }
-bool MirrorSource::bulk_needed() const { return impl_->table->lost_closes() != impl_->lost_before_bulk; }
+
+std::vector<uint16_t> MirrorSource::lost_servers() const {
+  std::vector<uint16_t> servers;
+  if (impl_->table->lost_closes() == 0) return servers;
+  for (size_t server = 0; server < kVirtualServersMax; ++server)
+    if (impl_->runtime->virtual_servers[server].lost_closes.load(relaxed) != impl_->lost_before_bulk[server])
+      servers.push_back(static_cast<uint16_t>(server));
+  return servers;
+}
 
 void MirrorSource::Impl::continue_bulk(Output& out) {
   const size_t end = table->slots_touched();
@@ -440,6 +466,7 @@ void MirrorSource::Impl::continue_bulk(Output& out) {
 // Of a group that is not active here any more only what this unit opened or changed while it was is offered: after
 // a partition the peer may lack it. Under term 0 an offer is newer than nothing that the peer has.
 bool MirrorSource::Impl::announce(Connection& connection, Output& out) {
+  if (!bulk_of[connection.virtual_server]) return false;
   const bool active = role_of(connection) == Role::kActive;
   const bool tell = mirrored(connection);
   uint32_t control = connection.control.load(acquire);
@@ -449,6 +476,9 @@ bool MirrorSource::Impl::announce(Connection& connection, Output& out) {
     if (!active && (control & Control::kFromPeer)) return false;
     announced = (control & ~(Control::kPendingMask | Control::kAnnounced)) | (tell ? Control::kAnnounced : 0);
   } while (!connection.control.compare_exchange_weak(control, announced, acq_rel, acquire));
+  if (active && digest != nullptr && tell != ((control & Control::kAnnounced) != 0)) {
+    tell ? digest->add(MirrorDigest::Side::kTold, connection) : digest->subtract(MirrorDigest::Side::kTold, connection);
+  }
   if (!tell) return false;
   if (active) encode(connection, wire::MirrorKind::kState, control, out);
   if (!active) encode(connection, wire::MirrorKind::kState, control, kOfferedTerm, out);

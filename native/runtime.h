@@ -101,6 +101,7 @@ struct VirtualServerState {
   std::atomic<uint32_t> connections{0};  // open now; any participant
   std::atomic<uint64_t> opened{0};
   CommitCounts commit;
+  std::atomic<uint32_t> lost_closes{0};  // that the peer was not told, around; any participant
   // What its tunnelled connections go through: kIpip or kGue, and the UDP port of members. JavaScript thread; as they
   // last were when the virtual server has no tunnel any more.
   std::atomic<Forwarding> tunnel{Forwarding::kIpip};

@@ -260,16 +260,23 @@ export interface MirrorStatus {
     /** From taking a batch to its ack, the last time; null: none yet. */
     readonly lastAckMs: number | null;
   };
-  readonly virtualServers: readonly {
-    readonly name: string;
-    readonly mode: MirrorMode;
-    readonly commit: CommitCounts;
-  }[];
+  readonly virtualServers: readonly MirroredVirtualServer[];
   /**
    * Handshakes with mirror: commit by how long their client was kept waiting: [0] not at all, [n] less than 2^n
    * microseconds, the last more.
    */
   readonly commitLatency: readonly number[];
+}
+
+export interface MirroredVirtualServer {
+  readonly name: string;
+  readonly mode: MirrorMode;
+  readonly commit: CommitCounts;
+  /** Whether both tables hold the same connections of it. `unknown`: not compared (yet), or the peer cannot. */
+  readonly tables: 'agree' | 'differ' | 'unknown';
+  /** Times that they were found to differ since the daemon started, and bulks of it alone that put them right here. */
+  readonly differences: number;
+  readonly repairs: number;
 }
 
 // -------------------------------------------------------------------------------------------- failover

@@ -214,6 +214,15 @@ export interface AppliedCounts {
   readonly refused: Uint32Array;
 }
 
+/** What of a virtual server's connections must be the same on both units: native/mirror_digest.h. */
+export interface Digest {
+  /** Of the virtual server. */
+  readonly name: string;
+  readonly connections: number;
+  /** Sum of the hashes of their identities, modulo 2^64. */
+  readonly identities: bigint;
+}
+
 export interface ConnectionRow {
   readonly virtualServer: string;
   /** `tcp`, `udp`, else the IANA number. */
@@ -317,18 +326,32 @@ export interface Datapath {
   onMirrorPending(callback: (urgent: boolean) => void): void;
   /** Asks for the next callback; `urgentOnly`: when a handshake waits for the change, default false. */
   armMirror(urgentOnly?: boolean): void;
-  startBulk(): void;
+  /** Of all virtual servers, or of these. */
+  startBulk(virtualServers?: readonly string[]): void;
   bulkRunning(): boolean;
   bulkAnnounced(): number;
-  /** Closes were lost since the last bulk began (too many waited to be taken): the peer needs another. */
-  bulkNeeded(): boolean;
+  /** Virtual servers of which closes were lost since their last bulk began (too many waited): the peer needs another. */
+  lostCloses(): string[];
+  /** What was summed so far proves nothing: digests() gives null until a lap over the table is complete. */
+  restartDigests(): void;
+  /** Walks through a bounded part of the table, and gives the share of a lap that this was, 0..1. */
+  sweepDigests(): number;
+  /**
+   * `told`: of what takeMirror() has given so far, for groups active here. `heard`: of what applyMirror() has applied,
+   * for the others. Virtual servers without connections are left out. Null: not known now.
+   */
+  digests(side: 'told' | 'heard'): Digest[] | null;
   /** Names by the peer's ids: what records of the peer refer to. */
   setMirrorDictionary(dictionary: MirrorDictionary): void;
   /** Ours, to be told to the peer. */
   mirrorDictionary(): MirrorDictionary;
   applyMirror(records: Uint8Array, generation: number): AppliedCounts;
   /** Closes what the peer's bulk did not announce, a bounded part per call; returns [done, closed]. */
-  dropUnannounced(generation: number, restart: boolean): [done: boolean, closed: number];
+  dropUnannounced(
+    generation: number,
+    restart: boolean,
+    virtualServers?: readonly string[],
+  ): [done: boolean, closed: number];
 
   // ---- reading
   /** Sums over workers, in the order of counterNames(). */

@@ -1,6 +1,7 @@
 /** The mirror channel as the operator sees it. */
 
-import type { ChannelState, MirrorStatus } from '../api.js';
+import type { ChannelState, MirroredVirtualServer, MirrorStatus } from '../api.js';
+import type { Agreements } from '../mirror/state.js';
 import type { MirrorStatus as ChannelStatus } from '../mirror/status.js';
 
 /** What the balancer noted of the channel's ups and downs. */
@@ -25,7 +26,7 @@ export function channelState(status: ChannelStatus): ChannelState {
 export function mirrorView(
   status: ChannelStatus,
   history: ChannelHistory,
-  virtualServers: MirrorStatus['virtualServers'],
+  virtualServers: readonly Omit<MirroredVirtualServer, 'tables' | 'differences' | 'repairs'>[],
   { latency, connections }: { readonly latency: readonly number[]; readonly connections: number },
 ): MirrorStatus {
   const { counters, bulk, peerBulk, inSync } = status;
@@ -69,7 +70,7 @@ export function mirrorView(
       unackedBatches: status.queueBatches,
       lastAckMs: status.lastAckMs,
     },
-    virtualServers,
+    virtualServers: virtualServers.map((server) => ({ ...server, ...tablesOf(server.name, status.agreements) })),
     commitLatency: latency,
   };
 }
@@ -79,4 +80,18 @@ function bulkProgress({ phase, announced, forMs }: ChannelStatus['bulk'], connec
   const expected = Math.max(announced, phase === 'running' ? connections : 0);
   const perS = forMs > 0 ? Math.round((1_000 * announced) / forMs) : 0;
   return { running, announced, expected, perS, leftS: running && perS > 0 ? (expected - announced) / perS : null };
+}
+
+/** Of both directions: each unit may be active for some of a virtual server's connections. */
+function tablesOf(
+  name: string,
+  { told, heard }: Agreements,
+): Pick<MirroredVirtualServer, 'tables' | 'differences' | 'repairs'> {
+  const sides = [told[name], heard[name]].filter((side) => side !== undefined);
+  const any = (is: 'agrees' | 'differs'): boolean => sides.some((side) => side.is === is);
+  return {
+    tables: any('differs') ? 'differ' : any('agrees') ? 'agree' : 'unknown',
+    differences: sides.reduce((sum, { differences }) => sum + differences, 0),
+    repairs: sides.reduce((sum, { repairs }) => sum + repairs, 0),
+  };
 }

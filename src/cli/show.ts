@@ -249,18 +249,18 @@ export function showMirror(mirror: MirrorStatus, now: number): string {
   );
   const faults = Object.entries(mirror.faults).map(([reason, count]) => `! channel closed ${count} times: ${reason}`);
   const commits = showCommits(mirror);
-  const modes = mirror.virtualServers.map(({ name, mode }) => `${name}: ${mode}`).join(', ');
-  return [
-    state,
-    '',
-    traffic,
-    '',
-    losses,
-    ...faults,
-    ...commits,
-    '',
-    `modes  ${modes === '' ? 'no virtual servers' : modes}`,
-  ].join('\n');
+  const servers = table(
+    [left('VIRTUAL SERVER'), left('MODE'), left('TABLES'), right('DIFFERED'), right('REPAIRED')],
+    mirror.virtualServers.map(({ name, mode, tables, differences, repairs }) => [
+      name,
+      mode,
+      mode === 'off' ? '' : tables,
+      String(differences),
+      String(repairs),
+    ]),
+  );
+  const bottom = mirror.virtualServers.length === 0 ? 'no virtual servers' : servers;
+  return [state, '', traffic, '', losses, ...faults, ...commits, '', bottom].join('\n');
 }
 
 const SECURITY: Readonly<Record<MirrorStatus['security'], string>> = {

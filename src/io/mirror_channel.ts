@@ -42,7 +42,10 @@ export type MirroredDatapath = Pick<
   | 'startBulk'
   | 'bulkRunning'
   | 'bulkAnnounced'
-  | 'bulkNeeded'
+  | 'lostCloses'
+  | 'restartDigests'
+  | 'sweepDigests'
+  | 'digests'
   | 'setMirrorDictionary'
   | 'mirrorDictionary'
   | 'applyMirror'
@@ -290,7 +293,7 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
         if (!action.on) this.#discard();
         break;
       case 'start-bulk':
-        datapath.startBulk();
+        datapath.startBulk(action.virtualServers);
         break;
       case 'apply': {
         const counts = datapath.applyMirror(action.records, action.stamp);
@@ -298,10 +301,25 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
         break;
       }
       case 'drop-unannounced': {
-        const [done, closed] = datapath.dropUnannounced(action.stamp, action.restart);
+        const [done, closed] = datapath.dropUnannounced(action.stamp, action.restart, action.virtualServers);
         this.#inputs.push({ type: 'dropped', done, closed });
         break;
       }
+      case 'restart-digests':
+        datapath.restartDigests();
+        break;
+      case 'sweep-digests':
+        this.#inputs.push({ type: 'swept', share: datapath.sweepDigests() });
+        break;
+      case 'tell-digests': {
+        const { generation, sequence } = action;
+        const sums = datapath.digests('told');
+        if (sums !== null) this.#send({ type: 'digest', generation, sequence, sums });
+        break;
+      }
+      case 'compare-digests':
+        this.#inputs.push({ type: 'compared', told: action.told, heard: datapath.digests('heard') });
+        break;
       case 'set-dictionary':
         datapath.setMirrorDictionary(action.dictionary);
         break;
@@ -321,6 +339,18 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
         break;
       case 'config-heard':
         this.emit('config', action.message);
+        break;
+      case 'differs': {
+        const { virtualServer, side } = action;
+        const who = side === 'told' ? "the peer's table" : 'our table';
+        log.error(
+          { virtualServer },
+          `mirror: ${who} does not hold the connections that it should; announcing them anew`,
+        );
+        break;
+      }
+      case 'repaired':
+        log.warn({ virtualServer: action.virtualServer }, 'mirror: all of its connections were announced anew');
         break;
       case 'hand-over-asked':
         this.emit('take-over', { group: action.group, term: action.term, forced: action.forced });
@@ -396,8 +426,10 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
       writable: !this.#blocked,
       groups: bulkRunning ? null : groups(),
     });
+    if (bulkRunning) return;
     // Closes that the datapath had no room to keep: only another bulk makes the tables equal.
-    if (!bulkRunning && datapath.bulkNeeded()) this.#inputs.push({ type: 'resync' });
+    const virtualServers = datapath.lostCloses();
+    if (virtualServers.length > 0) this.#inputs.push({ type: 'closes-lost', virtualServers });
   }
 
   #unblock(): void {

@@ -107,6 +107,11 @@ const LAYOUTS: Readonly<Record<MessageType, Layout>> = {
   receipt: { code: 19, payload: 'none', generation: false, sequence: true, count: false },
   join: { code: 26, payload: 'none', generation: true, sequence: false, count: false },
   switch: { code: 27, payload: 'none', generation: true, sequence: true, count: false },
+  digest: { code: 15, payload: 'json', generation: false, sequence: false, count: false },
+  'server-bulk-begin': { code: 16, payload: 'json', generation: false, sequence: false, count: false },
+  'server-bulk-end': { code: 17, payload: 'json', generation: false, sequence: false, count: false },
+  'server-bulk-request': { code: 18, payload: 'json', generation: false, sequence: false, count: false },
+  'digest-answer': { code: 28, payload: 'json', generation: false, sequence: false, count: false },
 };
 
 const TYPE_OF_CODE = new Map(Object.entries(LAYOUTS).map(([type, layout]) => [layout.code, type as MessageType]));
@@ -120,9 +125,10 @@ export function encode(message: Message): Uint8Array {
     throw new RangeError(`a ${message.type} message of ${payload.length} bytes; at most ${PAYLOAD_BYTES_MAX} are sent`);
   }
   const bytes = new Uint8Array(HEADER_BYTES + payload.length);
+  const layout = LAYOUTS[message.type];
   writeHeader(bytes, message.type, {
-    generation: 'generation' in message ? message.generation : 0,
-    sequence: 'sequence' in message ? message.sequence : 0,
+    generation: layout.generation && 'generation' in message ? message.generation : 0,
+    sequence: layout.sequence && 'sequence' in message ? message.sequence : 0,
     count: countOf(message),
     payloadBytes: payload.length,
   });
@@ -178,15 +184,23 @@ function payloadOf(message: Message): Uint8Array {
       return encodeJson(message.dictionary);
     case 'terms':
       return encodeJson({ groups: message.groups });
+    case 'digest': {
+      const sums = message.sums.map((sum) => ({ ...sum, identities: sum.identities.toString(16).padStart(16, '0') }));
+      return encodeJson({ generation: message.generation, sequence: message.sequence, sums });
+    }
     case 'hand-over':
     case 'take-over':
-    case 'goodbye':
     case 'config-offer':
     case 'config-prepare':
     case 'config-prepared':
     case 'config-commit':
     case 'config-committed':
-    case 'config-abort': {
+    case 'config-abort':
+    case 'digest-answer':
+    case 'server-bulk-begin':
+    case 'server-bulk-end':
+    case 'server-bulk-request':
+    case 'goodbye': {
       const { type: _, ...body } = message;
       return encodeJson(body);
     }
@@ -401,6 +415,11 @@ const JSON_READERS: Readonly<Record<keyof typeof bodies, (body: unknown) => Mess
   'config-commit': (body) => ({ type: 'config-commit', ...bodies['config-commit'].parse(body) }),
   'config-committed': (body) => ({ type: 'config-committed', ...bodies['config-committed'].parse(body) }),
   'config-abort': (body) => ({ type: 'config-abort', ...bodies['config-abort'].parse(body) }),
+  digest: (body) => ({ type: 'digest', ...bodies.digest.parse(body) }),
+  'digest-answer': (body) => ({ type: 'digest-answer', ...bodies['digest-answer'].parse(body) }),
+  'server-bulk-begin': (body) => ({ type: 'server-bulk-begin', ...bodies['server-bulk-begin'].parse(body) }),
+  'server-bulk-end': (body) => ({ type: 'server-bulk-end', ...bodies['server-bulk-end'].parse(body) }),
+  'server-bulk-request': (body) => ({ type: 'server-bulk-request', ...bodies['server-bulk-request'].parse(body) }),
 };
 
 function readCounts(payload: Uint8Array): RecordCounts | null {

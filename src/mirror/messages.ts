@@ -7,7 +7,7 @@
 
 import { z } from 'zod';
 import type { ConfigRefusal, ConfigRevision, ConfigStanding, UnitName } from '../config/model.js';
-import type { MirrorDictionary, RoleName } from '../datapath.js';
+import type { Digest, MirrorDictionary, RoleName } from '../datapath.js';
 
 /** What a unit is for one traffic group. */
 export interface GroupRole {
@@ -71,6 +71,26 @@ export type Message =
   | { readonly type: 'bulk-ack'; readonly generation: number; readonly count: number }
   /** "Tell me everything once more": the receiver now knows names that it refused before. */
   | { readonly type: 'bulk-request' }
+  /** Sums of what was told, of virtual servers that have any, behind batch `sequence`. */
+  | {
+      readonly type: 'digest';
+      readonly generation: number;
+      readonly sequence: number;
+      readonly sums: readonly Digest[];
+    }
+  /** Virtual servers whose sums were others here: once, and for at least the second time. */
+  | { readonly type: 'digest-answer'; readonly suspected: readonly string[]; readonly differing: readonly string[] }
+  /** Batches behind batch `sequence` announce every connection of these virtual servers. */
+  | {
+      readonly type: 'server-bulk-begin';
+      readonly number: number;
+      readonly sequence: number;
+      readonly virtualServers: readonly string[];
+    }
+  /** What of them was not announced up to batch `sequence` is gone. */
+  | { readonly type: 'server-bulk-end'; readonly number: number; readonly sequence: number }
+  /** "Tell me everything of these once more." */
+  | { readonly type: 'server-bulk-request'; readonly virtualServers: readonly string[] }
   | { readonly type: 'keepalive' }
   /** The active unit asks its peer to take a traffic group over. `term` is the asking unit's. */
   | { readonly type: 'hand-over'; readonly group: string; readonly term: number; readonly forced: boolean }
@@ -157,6 +177,22 @@ const refusal = z
   })
   .nullable();
 
+const names = z.array(name).max(VIRTUAL_SERVERS_MAX);
+
+/** 64 bits cross as 16 hexadecimal digits: JSON's numbers end at 2^53. */
+const sums = z
+  .array(
+    z.object({
+      name,
+      connections: whole,
+      identities: z
+        .string()
+        .regex(/^[0-9a-f]{16}$/)
+        .transform((digits) => BigInt(`0x${digits}`)),
+    }),
+  )
+  .max(VIRTUAL_SERVERS_MAX);
+
 /** Bodies that cross as JSON. Parsing throws a ZodError that names the field. */
 export const bodies = {
   hello: z.object({
@@ -192,4 +228,9 @@ export const bodies = {
   'config-commit': z.object({ id: transaction }),
   'config-committed': z.object({ id: transaction, refusal }),
   'config-abort': z.object({ id: transaction, reason: shortText }),
+  digest: z.object({ generation: whole.max(0xffff_ffff), sequence: whole, sums }),
+  'digest-answer': z.object({ suspected: names, differing: names }),
+  'server-bulk-begin': z.object({ number: whole.max(0xffff_ffff), sequence: whole, virtualServers: names }),
+  'server-bulk-end': z.object({ number: whole.max(0xffff_ffff), sequence: whole }),
+  'server-bulk-request': z.object({ virtualServers: names }),
 } as const;

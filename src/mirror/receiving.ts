@@ -83,8 +83,9 @@ export function onBulkBegin(state: State, link: OpenLink, generation: number): S
     dropped: 0,
     unknownBefore: link.receive.counts.unknown,
   };
+  const serverBulks = { ...link.serverBulks, receiving: null };
   // The stamp is ours: a peer that restarted counts its generations from the start again.
-  return { state: { ...state, stamp: (state.stamp % 255) + 1, link: { ...link, receive } }, actions: [] };
+  return { state: { ...state, stamp: (state.stamp % 255) + 1, link: { ...link, receive, serverBulks } }, actions: [] };
 }
 
 export function onBulkEnd(state: State, link: OpenLink, end: Extract<Message, { type: 'bulk-end' }>): Step | Fault {
@@ -159,5 +160,6 @@ function complete(state: State, link: OpenLink): Step {
 
 /** Who counts has changed: what was announced so far proves nothing. */
 export function forget(link: OpenLink): OpenLink {
-  return { ...link, receive: { ...link.receive, phase: 'none', dropAt: null } };
+  const serverBulks = { ...link.serverBulks, receiving: null };
+  return { ...link, receive: { ...link.receive, phase: 'none', dropAt: null }, serverBulks };
 }

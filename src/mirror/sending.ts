@@ -8,8 +8,10 @@
  */
 
 import type { Fault } from './codec.js';
+import { tellDigests } from './digests.js';
 import type { Message } from './messages.js';
 import { sameGroups } from './roles.js';
+import { endServerBulk } from './server_bulk.js';
 import {
   type Action,
   type Counters,
@@ -59,7 +61,8 @@ export function beginBulk(state: State, link: OpenLink, now: Millis): Step {
     state: {
       ...state,
       generation,
-      link: { ...link, send },
+      // It announces what a bulk of single virtual servers would have.
+      link: { ...link, send, serverBulks: { ...link.serverBulks, sending: null, wanted: [] } },
       counters: count(state.counters, { bulks_sent: 1 }),
     },
     actions: [{ type: 'start-bulk' }, { type: 'send', message: { type: 'bulk-begin', generation } }],
@@ -83,7 +86,8 @@ export function takeIfDue(settings: Settings, state: State, link: OpenLink, now:
     return { state: { ...state, link: { ...link, send: { ...send, stalled: true } } }, actions: [] };
   }
   const room = Math.min(settings.queueBytesMax - send.unackedBytes, send.windowBytes);
-  const bytes = Math.min(send.bulk === 'running' ? settings.bulkBytes : settings.batchBytes, room);
+  const bulk = send.bulk === 'running' || link.serverBulks.sending !== null;
+  const bytes = Math.min(bulk ? settings.bulkBytes : settings.batchBytes, room);
   return {
     state: { ...state, link: { ...link, send: { ...send, taking: true, urgent: false, lastTakeAt: now } } },
     actions: [{ type: 'take', bytes, generation: state.generation, sequence: send.sequence + 1, liveOnly: !due }],
@@ -126,7 +130,13 @@ export function onTaken(settings: Settings, state: State, link: OpenLink, taken:
     open = { ...open, flushes };
   }
   next = { ...next, link: open };
-  return settleFlushes(next, open, actions);
+  const settled = settleFlushes(next, open, actions);
+  if (settled.state.link.name !== 'open' || open.send.bulk !== 'acked') return settled;
+  const ended = endServerBulk(settled.state, settled.state.link, taken, now);
+  if (ended.state.link.name !== 'open' || taken.full)
+    return { state: ended.state, actions: [...actions, ...ended.actions] };
+  const told = tellDigests(ended.state, ended.state.link, now);
+  return { state: told.state, actions: [...actions, ...ended.actions, ...told.actions] };
 }
 
 export function onDrained(settings: Settings, state: State, link: OpenLink, now: Millis): Step {

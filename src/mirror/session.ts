@@ -31,6 +31,15 @@ import {
   withGroups,
 } from './agreement.js';
 import type { Fault } from './codec.js';
+import {
+  digestDeadline,
+  digestsIfDue,
+  followDigests,
+  onCompared,
+  onDigest,
+  onDigestAnswer,
+  onSwept,
+} from './digests.js';
 import type { GroupRole, Hello, Message } from './messages.js';
 import { dropIfDue, onApplied, onBatch, onBulkBegin, onBulkEnd, onDropped } from './receiving.js';
 import {
@@ -46,6 +55,14 @@ import {
   takeIfDue,
 } from './sending.js';
 import {
+  noServerBulks,
+  onServerBulkBegin,
+  onServerBulkEnd,
+  onServerDropped,
+  onServersWanted,
+  serverDropIfDue,
+} from './server_bulk.js';
+import {
   type Action,
   act,
   BACKOFF_MAX_MS,
@@ -53,6 +70,7 @@ import {
   CONFIG_VERSION,
   COUNTERS,
   type Counters,
+  DIGEST_VERSION,
   GREETING_MS,
   type Input,
   MISSED_MAX,
@@ -81,6 +99,8 @@ export function initial(dictionary: MirrorDictionary, config: Hello['config'], g
       peerBootId: null,
       generation: 0,
       stamp: 0,
+      serverBulk: 0,
+      agreements: { told: {}, heard: {} },
       counters: Object.fromEntries(Object.keys(COUNTERS).map((name) => [name, 0])) as Counters,
       faults: {},
     },
@@ -106,6 +126,8 @@ export function deadline(settings: Settings, state: State): Millis | null {
         takeDeadline(settings, link.send),
         link.send.heldUntil,
         link.receive.dropAt,
+        link.serverBulks.receiving?.dropAt ?? null,
+        digestDeadline(link),
       ];
       const times = [...due, ...link.handOvers.map((handOver) => handOver.giveUpAt)];
       return Math.min(...times.map((time) => time ?? Number.POSITIVE_INFINITY));
@@ -114,7 +136,7 @@ export function deadline(settings: Settings, state: State): Millis | null {
 }
 
 export function step(settings: Settings, state: State, input: Input, now: Millis): Step {
-  const next = dispatch(settings, state, input, now);
+  const next = followDigests(state, dispatch(settings, state, input, now), now);
   const before = inSync(state);
   const after = inSync(next.state);
   if (before.self === after.self && before.peer === after.peer) return next;
@@ -177,14 +199,27 @@ function whileOpen(settings: Settings, state: State, link: OpenLink, input: Inpu
       return onDrained(settings, state, link, now);
     case 'applied':
       return believe(state, onApplied(state, link, input));
-    case 'dropped':
-      return onDropped(state, link, input, now);
+    case 'dropped': {
+      if (link.receive.phase === 'dropping') return onDropped(state, link, input, now);
+      const counters = count(state.counters, { connections_dropped: input.closed });
+      return onServerDropped({ ...state, counters }, link, input, now);
+    }
     case 'resync':
       return beginBulk(state, link, now);
     case 'release-bulk':
       return releaseBulk(state, link, now);
     case 'config':
       return link.version < CONFIG_VERSION ? stay(state) : act(state, { type: 'send', message: input.message });
+    case 'closes-lost': {
+      if (link.version < DIGEST_VERSION) return beginBulk(state, link, now);
+      // The sums have them still.
+      const wanted = onServersWanted(state, link, input.virtualServers, now);
+      return { state: wanted.state, actions: [{ type: 'restart-digests' }, ...wanted.actions] };
+    }
+    case 'swept':
+      return onSwept(state, link, input.share, now);
+    case 'compared':
+      return onCompared(state, link, input, now);
     case 'take-over':
       return act(state, { type: 'send', message: input });
     default:
@@ -235,6 +270,8 @@ function open(settings: Settings, state: State, hello: Hello, now: Millis): Step
     deadAt: now + silenceMs(settings),
     send: { ...nothingSent(now), heldUntil: holds ? now + settings.bulkHoldMs : null },
     receive: nothingReceived(),
+    digesting: { sweepAt: null, tellAt: null, suspected: [] },
+    serverBulks: noServerBulks,
     flushes: [],
     handOvers: [],
   };
@@ -355,8 +392,14 @@ function onOpenTimeout(settings: Settings, state: State, link: OpenLink, now: Mi
   if (released.state.link.name !== 'open') return released;
   const dropped = dropIfDue(released.state, released.state.link, now);
   if (dropped.state.link.name !== 'open') return dropped;
-  const taken = takeIfDue(settings, dropped.state, dropped.state.link, now);
-  return { state: taken.state, actions: [...actions, ...released.actions, ...dropped.actions, ...taken.actions] };
+  const more = [...dropped.actions];
+  const servers = serverDropIfDue(dropped.state, dropped.state.link, now);
+  if (servers.state.link.name !== 'open') return servers;
+  const digests = digestsIfDue(servers.state, servers.state.link, now);
+  if (digests.state.link.name !== 'open') return digests;
+  more.push(...servers.actions, ...digests.actions);
+  const taken = takeIfDue(settings, digests.state, digests.state.link, now);
+  return { state: taken.state, actions: [...actions, ...released.actions, ...more, ...taken.actions] };
 }
 
 // ---- what the peer says
@@ -375,6 +418,16 @@ function onMessage(settings: Settings, state: State, message: Message, now: Mill
 
 function onOpenMessage(settings: Settings, state: State, link: OpenLink, message: Message, now: Millis): Step | Fault {
   switch (message.type) {
+    case 'digest':
+      return onDigest(state, link, message);
+    case 'digest-answer':
+      return onDigestAnswer(state, link, message, now);
+    case 'server-bulk-begin':
+      return onServerBulkBegin(state, link, message);
+    case 'server-bulk-end':
+      return onServerBulkEnd(state, link, message);
+    case 'server-bulk-request':
+      return onServersWanted(state, link, message.virtualServers, now);
     case 'hello':
       return { name: 'out_of_order', detail: 'a second hello' };
     case 'dictionary': {

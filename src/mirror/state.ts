@@ -7,7 +7,7 @@
  */
 
 import type { UnitName } from '../config/model.js';
-import type { AppliedCounts, MirrorDictionary } from '../datapath.js';
+import type { AppliedCounts, Digest, MirrorDictionary } from '../datapath.js';
 import type { Fault, FaultName } from './codec.js';
 import type { ConfigMessage, GroupRole, Hello, Message, RecordCounts } from './messages.js';
 
@@ -43,6 +43,8 @@ export const VERSION_MAX = 3;
 export const VERSION_NACK = 3;
 /** The first that knows `config-*` messages. */
 export const CONFIG_VERSION = 3;
+/** From this one on units compare digests and send bulks of single virtual servers. */
+export const DIGEST_VERSION = 3;
 
 /** Takes under load are at least this far apart, so that changes of a burst coalesce. */
 export const PACE_MS: Millis = 1;
@@ -65,6 +67,15 @@ export const UNACKED_BATCHES_MAX = 256;
 export const FLUSHES_MAX = 64;
 /** The peer's answer to a hand-over is waited for this long. */
 export const HAND_OVER_MS: Millis = 2_000;
+/**
+ * A lap over the table, and between digests. An entry altered behind the cursor is found at the end of the next lap, and
+ * believed at the second digest that shows it: 2 x LAP_MS + 2 x TELL_MS at most.
+ */
+export const LAP_MS: Millis = 3_000;
+export const TELL_MS: Millis = 1_000;
+/** A virtual server that differs is asked for again after this, twice as long each time. */
+export const REPAIR_MIN_MS: Millis = 15_000;
+export const REPAIR_MAX_MS: Millis = 300_000;
 
 export interface State {
   readonly link: Link;
@@ -85,6 +96,9 @@ export interface State {
   readonly generation: number;
   /** Given to the datapath with what the peer's present bulk announces: 1..255, around. */
   readonly stamp: number;
+  /** Number of the last bulk of single virtual servers that this unit began. */
+  readonly serverBulk: number;
+  readonly agreements: Agreements;
   readonly counters: Counters;
   readonly faults: Readonly<Partial<Record<FaultName, number>>>;
 }
@@ -108,6 +122,8 @@ export interface OpenLink {
   readonly deadAt: Millis;
   readonly send: Sending;
   readonly receive: Receiving;
+  readonly digesting: Digesting;
+  readonly serverBulks: ServerBulks;
   readonly flushes: readonly Flush[];
   /** Groups for which the peer was asked to take over, and until when its answer counts. */
   readonly handOvers: readonly { readonly group: string; readonly giveUpAt: Millis }[];
@@ -177,6 +193,49 @@ export interface Receiving {
   readonly unknownBefore: number;
 }
 
+export interface Digesting {
+  /** When to sweep a part of the table; null: asked for, or nothing to compare. */
+  readonly sweepAt: Millis | null;
+  readonly tellAt: Millis | null;
+  /** Virtual servers that differed at the last digest. */
+  readonly suspected: readonly string[];
+}
+
+/** Bulks of single virtual servers, both ways. At most one each way at a time. */
+export interface ServerBulks {
+  /** Ours; `groups`: roles when it began. */
+  readonly sending: {
+    readonly number: number;
+    readonly servers: readonly string[];
+    readonly groups: readonly GroupRole[];
+  } | null;
+  /** To be sent next. */
+  readonly wanted: readonly string[];
+  readonly receiving: {
+    readonly number: number;
+    readonly servers: readonly string[];
+    readonly phase: 'announcing' | 'dropping';
+    readonly dropAt: Millis | null;
+  } | null;
+  /** What we asked for and have not found to agree since. */
+  readonly asked: Readonly<
+    Record<string, { readonly tries: number; readonly againAt: Millis; readonly answered: boolean }>
+  >;
+}
+
+/** What comparing has shown of one virtual server. */
+export interface Agreement {
+  readonly is: 'unknown' | 'agrees' | 'differs';
+  readonly since: Millis;
+  /** Times that it was found to differ, and bulks of it that put it right. */
+  readonly differences: number;
+  readonly repairs: number;
+}
+
+/** `told`: of connections of ours, by the peer's answers. `heard`: of the peer's. */
+export type Side = 'told' | 'heard';
+export type Agreements = Readonly<Record<Side, Readonly<Record<string, Agreement>>>>;
+
 /** Waits until what was pending is taken (`until` null), then until the batch `until` is acked. */
 export interface Flush {
   readonly token: number;
@@ -203,6 +262,8 @@ export const COUNTERS = {
   bulks_sent: 'bulks begun towards the peer',
   bulks_acked: 'bulks that the peer completed',
   bulks_received: 'bulks of the peer completed here',
+  server_bulks_sent: 'bulks of single virtual servers begun towards the peer',
+  server_bulks_received: 'bulks of single virtual servers completed here',
   connections_dropped: 'connections that a bulk of the peer did not announce',
   connects: 'connections of the channel that passed the hello',
   losses: 'connections of the channel lost',
@@ -255,6 +316,12 @@ export type Input =
   | { readonly type: 'config'; readonly message: ConfigMessage }
   /** Announce everything once more (mirroring of a virtual server was switched). */
   | { readonly type: 'resync' }
+  /** The datapath could not keep closes of these virtual servers until they were told. */
+  | { readonly type: 'closes-lost'; readonly virtualServers: readonly string[] }
+  /** Result of `sweep-digests`: which share of a lap it was, 0..1. */
+  | { readonly type: 'swept'; readonly share: number }
+  /** Result of `compare-digests`: our sums of that moment; null: none that prove anything. */
+  | { readonly type: 'compared'; readonly told: readonly Digest[]; readonly heard: readonly Digest[] | null }
   | { readonly type: 'flush'; readonly token: number }
   | { readonly type: 'hand-over'; readonly group: string; readonly term: number; readonly forced: boolean }
   | { readonly type: 'take-over'; readonly group: string; readonly term: number; readonly refusal: string | null };
@@ -280,10 +347,23 @@ export type Action =
   | { readonly type: 'arm' }
   /** `confirms`: the peer names what it refuses, so `confirm` and `refuse` will follow. */
   | { readonly type: 'set-wanted'; readonly on: boolean; readonly confirms: boolean }
-  | { readonly type: 'start-bulk' }
+  /** Of all, or of these virtual servers. */
+  | { readonly type: 'start-bulk'; readonly virtualServers?: readonly string[] }
+  | { readonly type: 'restart-digests' }
+  /** Walk through a part of the table; answer `swept`. */
+  | { readonly type: 'sweep-digests' }
+  /** Send our sums, if they prove something, as of behind this batch. */
+  | { readonly type: 'tell-digests'; readonly generation: number; readonly sequence: number }
+  /** Answer `compared`. */
+  | { readonly type: 'compare-digests'; readonly told: readonly Digest[] }
   /** The view in `records` holds only until this is carried out; answer `applied`. */
   | { readonly type: 'apply'; readonly sequence: number; readonly records: Uint8Array; readonly stamp: number }
-  | { readonly type: 'drop-unannounced'; readonly stamp: number; readonly restart: boolean }
+  | {
+      readonly type: 'drop-unannounced';
+      readonly stamp: number;
+      readonly restart: boolean;
+      readonly virtualServers?: readonly string[];
+    }
   | { readonly type: 'set-dictionary'; readonly dictionary: MirrorDictionary }
   /** End the connection; `closed` follows from whoever carries this out. */
   | { readonly type: 'close'; readonly reason: string }
@@ -292,6 +372,9 @@ export type Action =
   | { readonly type: 'peer'; readonly peer: Hello }
   | { readonly type: 'peer-gone'; readonly reason: string }
   | { readonly type: 'in-sync'; readonly inSync: InSync }
+  /** Both tables were found to hold other connections of it, or to hold the same again after a bulk of it. */
+  | { readonly type: 'differs'; readonly virtualServer: string; readonly side: Side }
+  | { readonly type: 'repaired'; readonly virtualServer: string }
   | { readonly type: 'hand-over-asked'; readonly group: string; readonly term: number; readonly forced: boolean }
   | { readonly type: 'hand-over-answered'; readonly group: string; readonly refusal: string | null }
   | { readonly type: 'flushed'; readonly token: number; readonly failure: string | null }

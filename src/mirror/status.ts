@@ -4,7 +4,7 @@ import type { UnitName } from '../config/model.js';
 import { inSync } from './agreement.js';
 import type { FaultName } from './codec.js';
 import type { GroupRole } from './messages.js';
-import type { Counters, InSync, Millis, State } from './state.js';
+import type { Agreements, Counters, InSync, Millis, State } from './state.js';
 
 /** `unpaired`: nothing is mirrored until the units are paired, or the config asks for plaintext. */
 export type MirrorSecurity = 'tls' | 'plaintext' | 'unpaired';
@@ -42,6 +42,8 @@ export interface MirrorStatus {
     readonly forMs: Millis;
   };
   readonly peerBulk: { readonly phase: 'none' | 'announcing' | 'announced' | 'dropping' | 'complete' };
+  /** What comparing digests has shown, by virtual server. */
+  readonly agreements: Agreements;
   readonly counters: Counters;
   /** Connections of the channel closed because of what they said, by reason. */
   readonly faults: Readonly<Partial<Record<FaultName, number>>>;
@@ -57,8 +59,8 @@ export interface MirrorStatus {
 export type ConnectionStatus = Pick<MirrorStatus, 'strangers' | 'security' | 'paths' | 'switches'>;
 
 export function statusOf(state: State, announced: number, connections: ConnectionStatus, now: Millis): MirrorStatus {
-  const { link, generation, counters, faults } = state;
-  const common = { link: link.name, inSync: inSync(state), generation, counters, faults, ...connections };
+  const { link, generation, agreements, counters, faults } = state;
+  const common = { link: link.name, inSync: inSync(state), generation, agreements, counters, faults, ...connections };
   if (link.name !== 'open') {
     return {
       ...common,

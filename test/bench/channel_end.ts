@@ -137,8 +137,15 @@ class Changes implements MirroredDatapath {
   refuseMirror(): void {}
   onMirrorPending(): void {}
   armMirror(): void {}
-  bulkNeeded(): boolean {
-    return false;
+  lostCloses(): string[] {
+    return [];
+  }
+  restartDigests(): void {}
+  sweepDigests(): number {
+    return 1;
+  }
+  digests(): null {
+    return null;
   }
   setMirrorDictionary(): void {}
   applyMirror(): ReturnType<MirroredDatapath['applyMirror']> {

@@ -387,9 +387,9 @@ TEST(mirror_lost_closes_ask_for_another_bulk) {
   for (uint32_t n = 0; n < 9; ++n) connections.push_back(announced(unit, n));
   for (Connection* connection : connections) unit.close(*connection);
   CHECK_EQ(unit.table.lost_closes(), 1u);  // an eighth of 64 wait
-  CHECK(unit.source.bulk_needed());
+  CHECK(!unit.source.lost_servers().empty());
   unit.source.start_bulk();
-  CHECK(!unit.source.bulk_needed());
+  CHECK(unit.source.lost_servers().empty());
 }
 
 TEST(mirror_gives_a_snat_port_back_when_its_connection_ends) {

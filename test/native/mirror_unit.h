@@ -20,8 +20,9 @@ struct MirrorUnit {
     table.online(kWorker);
     table.online(kJavaScript);
     ports.start(unit);
-    source.start(&table, runtime.get(), shared.get(), 1);
-    sink.start(&table, runtime.get(), shared.get(), &ports, kJavaScript);
+    digest.start(&table, runtime.get(), shared.get());
+    source.start(&table, runtime.get(), shared.get(), 1, &digest);
+    sink.start(&table, runtime.get(), shared.get(), &ports, kJavaScript, &digest);
     runtime->mirror_wanted = true;
     runtime->virtual_servers[0].mirror = MirrorRule{MirrorMode::kAsync};
     become(role, term);
@@ -94,12 +95,20 @@ struct MirrorUnit {
     table.quiesce(kWorker);
     table.quiesce(kJavaScript);
   }
+  DigestSum told(uint16_t server = 0) const { return digest.sum(MirrorDigest::Side::kTold, server); }
+  DigestSum heard(uint16_t server = 0) const { return digest.sum(MirrorDigest::Side::kHeard, server); }
+  // A whole lap, from the start.
+  void lap() {
+    digest.restart();
+    while (!digest.ready()) digest.sweep();
+  }
   Connection* find(const NewConnection& fresh) { return test::find(table, from_client(fresh)).connection; }
 
   ConnTable table;
   std::unique_ptr<Runtime> runtime;
   std::unique_ptr<SharedState> shared;
   SnatPorts ports;
+  MirrorDigest digest;
   MirrorSource source;
   MirrorSink sink;
   Policy policy;

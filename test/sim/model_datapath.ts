@@ -10,10 +10,11 @@
  * - a bulk offers what is the unit's own, of a group that is not active here, under term 0;
  * - a closed connection stays until its close is taken, or goes at once if nobody wants to know;
  * - a record that is not newer (term, then sequence) is counted and ignored; it announces nothing;
- * - where this unit is active itself, only a higher term changes a connection that it has.
+ * - where this unit is active itself, only a higher term changes a connection that it has;
+ * - what was told, and what is held of the peer's, are summed whenever somebody asks.
  */
 
-import type { AppliedCounts, MirrorDictionary } from '../../src/datapath.js';
+import type { AppliedCounts, Digest, MirrorDictionary } from '../../src/datapath.js';
 import type { MirroredDatapath } from '../../src/io/mirror_channel.js';
 import type { GroupRole } from '../../src/mirror/messages.js';
 import { holds } from '../../src/mirror/roles.js';
@@ -40,6 +41,8 @@ export class ModelDatapath implements MirroredDatapath {
   readonly pending = new Set<number>();
   /** Taken, and by sequence not seen applied at the peer. */
   readonly flying = new Map<number, number>();
+  /** The identity under which each connection was last told of. */
+  readonly #told = new Map<number, bigint>();
   /** Told of each record applied: id and sequence. The simulation clears the peer's `flying` with it. */
   onApplied: (id: number, sequence: number) => void = () => {};
   /** One group, index 0. */
@@ -93,8 +96,7 @@ export class ModelDatapath implements MirroredDatapath {
       connection.closed = true;
       this.#mark(id);
     } else {
-      this.connections.delete(id);
-      this.pending.delete(id);
+      this.#forget(id);
     }
   }
 
@@ -139,8 +141,24 @@ export class ModelDatapath implements MirroredDatapath {
   }
 
   /** The model keeps every close until it is taken. */
-  bulkNeeded(): boolean {
-    return false;
+  lostCloses(): string[] {
+    return [];
+  }
+
+  restartDigests(): void {}
+
+  sweepDigests(): number {
+    return 1;
+  }
+
+  digests(side: 'told' | 'heard'): Digest[] | null {
+    const active = holds(this.#role());
+    const open = [...this.connections].filter(([, { closed, announced }]) => !closed && announced);
+    const told = active ? [...this.#told.values()] : [];
+    const heard = active ? [] : open.map(([id, connection]) => identityOf(id, connection));
+    const all = side === 'told' ? told : heard;
+    if (all.length === 0) return [];
+    return [{ name: 'www', connections: all.length, identities: all.reduce((sum, one) => sum + one, 0n) % 2n ** 64n }];
   }
 
   bulkAnnounced(): number {
@@ -158,7 +176,7 @@ export class ModelDatapath implements MirroredDatapath {
       if (into.length - bytes < STATE_BYTES) return [bytes, records, this.#sequence];
       this.pending.delete(id);
       if (holds(this.#role())) put(id, this.#role().term);
-      else if (this.connections.get(id)?.closed) this.connections.delete(id);
+      else if (this.connections.get(id)?.closed) this.#forget(id);
     }
     while (!liveOnly && this.#bulk !== null && into.length - bytes >= STATE_BYTES) {
       const id = this.#bulk.pop();
@@ -192,8 +210,12 @@ export class ModelDatapath implements MirroredDatapath {
     view.setUint32(8, connection.sequence);
     view.setUint32(16, id);
     if (this.#wanted) this.flying.set(id, connection.sequence);
-    if (connection.closed) this.connections.delete(id);
-    else view.setUint16(24, connection.value);
+    if (connection.closed) {
+      this.#forget(id);
+    } else {
+      view.setUint16(24, connection.value);
+      this.#told.set(id, identityOf(id, connection));
+    }
     return bytes;
   }
 
@@ -241,7 +263,7 @@ export class ModelDatapath implements MirroredDatapath {
       this.#forget(id);
     } else {
       if (old === undefined && this.connections.size >= this.#capacity) return 'refusedFull';
-      this.pending.delete(id);
+      this.#forget(id);
       this.connections.set(id, fresh);
     }
     return 'applied';
@@ -265,7 +287,12 @@ export class ModelDatapath implements MirroredDatapath {
   #forget(id: number): void {
     this.connections.delete(id);
     this.pending.delete(id);
+    this.#told.delete(id);
   }
+}
+
+function identityOf(id: number, { value, incarnation }: ModelConnection): bigint {
+  return (BigInt(id * 65_536 + value) * 0x9e37_79b9_7f4a_7c15n + BigInt(incarnation)) % 2n ** 64n;
 }
 
 function isNewer(fresh: ModelConnection, old: ModelConnection, activeHere: boolean): boolean {

@@ -3,7 +3,9 @@
  *
  *   - one active: with the wire between them whole, two units are active together only for a moment
  *   - nothing stale: what the active unit has written is not changed by records of a lower or equal term
- *   - in sync means equal: both ends say so, and the tables differ at most where a change is on its way
+ *   - in sync means equal: both ends say so, and the tables differ at most where a change is on its way, or where one
+ *     was altered behind the mirror's back and has not been found yet
+ *   - no false alarm: without such a fault no digest differs
  *   - bounds: what is sent and not acked stays below queueBytesMax
  *   - no stall: after the last fault the pair comes to rest, one active, in sync, tables equal
  */
@@ -25,6 +27,8 @@ const LOOK_MS = 250;
 /** How long both may be active while adverts pass: until the next ones meet, with some of them lost. */
 const CONTEST_MS_MAX = 1_500;
 const QUEUE_BYTES_MAX = 2_000;
+/** An altered table is found and put right within this while the pair is in sync. */
+const FOUND_MS = 12_000;
 
 export class Pair {
   readonly simulator: Simulator;
@@ -37,6 +41,8 @@ export class Pair {
   #traffic = true;
   #contestSince: number | null = null;
   #checks = 0;
+  /** Connections that were altered on one unit. */
+  readonly #altered = new Set<number>();
 
   constructor(seed: number) {
     this.simulator = new Simulator(seed);
@@ -76,12 +82,16 @@ export class Pair {
     }
     this.#traffic = false;
     await simulator.run(simulator.now + 1_000, check);
+    this.#checkAlarms();
     const unrest = this.#unrest();
     if (unrest !== null) throw new Error(`at rest ${unrest}`);
     for (const life of this.#lives()) {
       const pending = life.shared().role === 'active' ? life.datapath.pending.size : 0;
       if (pending > 0) throw new Error(`at rest ${pending} changes are pending`);
     }
+    // An altered table is found while the pair is at rest, if no bulk of all has put it right before.
+    if (this.#altered.size > 0) await simulator.run(simulator.now + FOUND_MS, check);
+    this.#altered.clear();
     const difference = this.#differenceInSync();
     if (difference !== null) throw new Error(`at rest: ${difference}`);
   }
@@ -142,6 +152,7 @@ export class Pair {
       [`unit ${unit.name} told to stand by`, () => this.#standBy(unit)],
       [`unit ${unit.name} resyncs`, () => unit.life?.whenRunning(() => unit.life?.channel.resync())],
       ['every path narrow', () => this.#narrow(this.links, forMs)],
+      ["the standby unit's table altered", () => this.#alter()],
     ];
     const [name, inflict] = faults[simulator.below(faults.length)] as (typeof faults)[number];
     this.note(`${name} (${forMs.toFixed(0)} ms)`);
@@ -202,6 +213,34 @@ export class Pair {
 
   #stop(unit: SimUnit, ms: number): void {
     unit.life?.stop(ms);
+  }
+
+  /** Deletes, alters or adds an entry behind the mirror's back. */
+  #alter(): void {
+    const { simulator } = this;
+    const standby = this.#lives().find((life) => life.shared().role === 'standby');
+    if (standby === undefined) return;
+    const id = simulator.below(CONNECTIONS);
+    const { connections } = standby.datapath;
+    const known = connections.get(id);
+    if (known === undefined) {
+      const value = 1 + simulator.below(60_000);
+      connections.set(id, {
+        value,
+        closed: false,
+        term: 0,
+        incarnation: 0,
+        sequence: 0,
+        stamp: 0,
+        own: false,
+        announced: true,
+      });
+    } else if (simulator.chance(0.5)) {
+      connections.delete(id);
+    } else {
+      known.value = (known.value % 60_000) + 1;
+    }
+    this.#altered.add(id);
   }
 
   #standBy(unit: SimUnit): void {
@@ -268,6 +307,7 @@ export class Pair {
     if (!this.#knowsPeer(active, standby) || !this.#knowsPeer(standby, active)) return null;
     for (let id = 0; id < CONNECTIONS; id += 1) {
       if (active.datapath.pending.has(id) || active.datapath.flying.has(id)) continue;
+      if (this.#altered.has(id)) continue;
       const here = open(active.datapath, id);
       const there = open(standby.datapath, id);
       if (here !== there) return `in sync, and connection ${id} is ${here} on one unit and ${there} on the other`;
@@ -296,6 +336,15 @@ export class Pair {
       if (role === 'active' && !peer) return 'the peer is not in sync';
     }
     return null;
+  }
+
+  #checkAlarms(): void {
+    if (this.#altered.size > 0) return;
+    for (const life of this.#lives()) {
+      const { told, heard } = life.channel.status().agreements;
+      const alarms = [...Object.values(told), ...Object.values(heard)].filter(({ differences }) => differences > 0);
+      if (alarms.length > 0) throw new Error('a digest differed although nothing was altered');
+    }
   }
 }
 

@@ -225,8 +225,8 @@ export const mirror: MirrorStatus = {
   faults: { bad_magic: 1 },
   lag: { oldestUnackedMs: 1.2, unackedBytes: 4096, unackedBatches: 1, lastAckMs: 0.4 },
   virtualServers: [
-    { name: 'www', mode: 'async', commit: noCommits },
-    { name: 'dns', mode: 'off', commit: noCommits },
+    { name: 'www', mode: 'async', commit: noCommits, tables: 'agree', differences: 2, repairs: 1 },
+    { name: 'dns', mode: 'off', commit: noCommits, tables: 'unknown', differences: 0, repairs: 0 },
   ],
   commitLatency: new Array<number>(24).fill(0),
 };

@@ -63,10 +63,11 @@ export type Outcome =
 export class MemoryDatapath {
   readonly shared: SharedStateHandle = new native.SharedState();
   readonly datapath: Datapath;
-  readonly #madeNs: bigint;
+  /** CLOCK_BOOTTIME, nanoseconds. */
+  readonly madeNs: bigint;
 
   constructor({ unit = 0, connections = 1024 }: { readonly unit?: 0 | 1; readonly connections?: number } = {}) {
-    this.#madeNs = BigInt(Math.round(this.shared.now() * 1e6));
+    this.madeNs = BigInt(Math.round(this.shared.now() * 1e6));
     this.datapath = new native.Datapath({
       kind: 'memory',
       devices: [
@@ -89,7 +90,7 @@ export class MemoryDatapath {
   }
 
   replay(arriving: readonly Arriving[]): Outcome[] {
-    const input = encode(arriving, this.#madeNs);
+    const input = encode(arriving, this.madeNs);
     const output = new Uint8Array(input.length + 128 * arriving.length);
     return decode(output.subarray(0, this.datapath.replay(input, output)));
   }

@@ -61,8 +61,8 @@ class Session {
 
   give(input: Input): readonly Action[] {
     const { state, actions } = step(settings, this.state, input, this.now);
-    this.state = state;
-    return actions;
+    this.state = withoutDigests(state);
+    return actions.filter(({ type }) => type !== 'restart-digests');
   }
 
   hear(message: Message): readonly Action[] {
@@ -79,6 +79,12 @@ class Session {
     this.now = deadline(settings, this.state) ?? this.now;
     return this.give({ type: 'timeout' });
   }
+}
+
+/** They have a test of their own, and go by the clock. */
+function withoutDigests(state: State): State {
+  if (state.link.name !== 'open') return state;
+  return { ...state, link: { ...state.link, digesting: { sweepAt: null, tellAt: null, suspected: [] } } };
 }
 
 /** Connected to a peer with the given role; the bulk has begun and its first take is asked for. */
