@@ -1,5 +1,5 @@
-// What Datapath is asked about the agreement of both units' tables, and by which virtual servers are named. The contract
-// is src/datapath.ts.
+// What Datapath is asked about the agreement of both units' tables, and by which virtual servers are named. The
+// contract is src/datapath.ts.
 #include "addon.h"
 #include "engine.h"
 

@@ -193,7 +193,8 @@ void SnatPorts::learn(uint16_t address, uint16_t endpoint, uint16_t port) {
   const uint32_t index = (port - kFirstPort) / 2;
   SpinGuard guard(queue->lock);
   // Where in the first lap it stands: behind what was given, it is in use or freed, and known.
-  if (is_used(*queue, index) || is_learnt(*queue, index) || place_of(*queue, index) < kPorts - queue->never_given) return;
+  const bool given = place_of(*queue, index) < kPorts - queue->never_given;
+  if (given || is_used(*queue, index) || is_learnt(*queue, index)) return;
   flip_used(*queue, index);
   flip_learnt(*queue, index);
   ++queue->learnt_ahead;

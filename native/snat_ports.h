@@ -9,8 +9,8 @@
 // other is left, and that is counted. So a flood of half-open connections uses up no rested ports.
 //
 // A unit that was started again learns from the peer's records which ports of its half are in use (learn()); such a
-// port is not given before it was freed, and then rests like any other. One in use that it does not know of yet is found
-// out when the table refuses the flow: the caller then asks for the next.
+// port is not given before it was freed, and then rests like any other. One in use that it does not know of yet is
+// found out when the table refuses the flow: the caller then asks for the next.
 #pragma once
 
 #include <cstddef>

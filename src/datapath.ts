@@ -330,7 +330,7 @@ export interface Datapath {
   startBulk(virtualServers?: readonly string[]): void;
   bulkRunning(): boolean;
   bulkAnnounced(): number;
-  /** Virtual servers of which closes were lost since their last bulk began (too many waited): the peer needs another. */
+  /** Virtual servers that lost closes since their last bulk began (too many waited): the peer needs another. */
   lostCloses(): string[];
   /** What was summed so far proves nothing: digests() gives null until a lap over the table is complete. */
   restartDigests(): void;

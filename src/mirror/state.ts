@@ -68,8 +68,8 @@ export const FLUSHES_MAX = 64;
 /** The peer's answer to a hand-over is waited for this long. */
 export const HAND_OVER_MS: Millis = 2_000;
 /**
- * A lap over the table, and between digests. An entry altered behind the cursor is found at the end of the next lap, and
- * believed at the second digest that shows it: 2 x LAP_MS + 2 x TELL_MS at most.
+ * A lap over the table, and between digests. An entry altered behind the cursor is found at the end of the next lap,
+ * and believed at the second digest that shows it: 2 x LAP_MS + 2 x TELL_MS at most.
  */
 export const LAP_MS: Millis = 3_000;
 export const TELL_MS: Millis = 1_000;

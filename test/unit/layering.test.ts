@@ -104,6 +104,7 @@ const tables = [
     'hold_queue',
     'id_registry',
     'mirror',
+    'mirror_digest',
     'mirror_rule',
     'mirror_sink',
   ],
