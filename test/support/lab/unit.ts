@@ -59,7 +59,10 @@ export class Unit {
 
   /** Runs the CLI against this unit; rejects with its message if it fails. */
   async tandem(...args: string[]): Promise<string> {
-    const { stdout } = await execute(launcher, [...args, '--socket', this.socket], { timeout: 20_000 });
+    const { stdout } = await execute(launcher, [...args, '--socket', this.socket], {
+      timeout: 20_000,
+      maxBuffer: 1 << 28,
+    });
     return stdout;
   }
 
