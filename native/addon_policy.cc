@@ -13,8 +13,9 @@ namespace tandem {
 namespace {
 
 // In the order of the enums they stand for.
-constexpr const char* kSchedulers[] = {"round-robin", "weighted-round-robin", "least-connections",
-                                       "maglev",      "source-hash",          nullptr};
+constexpr const char* kSchedulers[] = {
+    "round-robin", "weighted-round-robin", "least-connections", "weighted-least-connections", "maglev", "source-hash",
+    nullptr};
 constexpr const char* kUnknowns[] = {"drop", "reset", "adopt", nullptr};
 constexpr const char* kCloseds[] = {"drop", "reset", nullptr};
 constexpr const char* kOnMemberDowns[] = {"keep", "reset", "reselect", nullptr};

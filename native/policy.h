@@ -38,7 +38,15 @@ constexpr bool is_link_local(const Address& address) {
   return address.family == 6 && address.octets[0] == 0xfe && (address.octets[1] & 0xc0) == 0x80;
 }
 
-enum class Scheduler : uint8_t { kRoundRobin, kWeightedRoundRobin, kLeastConnections, kMaglev, kSourceHash };
+// In the order of kSchedulers in addon_policy.cc.
+enum class Scheduler : uint8_t {
+  kRoundRobin,
+  kWeightedRoundRobin,
+  kLeastConnections,          // weights count for nothing, but 0 drains
+  kWeightedLeastConnections,  // connections for each unit of weight
+  kMaglev,
+  kSourceHash,
+};
 enum class Unknown : uint8_t { kDrop, kReset, kAdopt };
 enum class Closed : uint8_t { kDrop, kReset };
 // What becomes of the connections of a member that goes down, when their next packet comes (member_down.h).

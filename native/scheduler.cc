@@ -85,7 +85,8 @@ int least_loaded(const Request& request, uint64_t start, size_t looks) {
     const uint16_t i = pool.available[(start + look) % pool.available.size()];
     const Member& member = pool.members[i];
     const uint64_t open = request.endpoint(i).connections.load(relaxed);
-    const Load load = {i, open + 1, uint64_t{member.weight} * share_of(pool, member, request.now)};
+    const uint64_t weight = pool.scheduler == Scheduler::kWeightedLeastConnections ? member.weight : 1;
+    const Load load = {i, open + 1, weight * share_of(pool, member, request.now)};
     if (load.is_less_than(wanted)) wanted = load;
     if ((member.connections_max == 0 || open < member.connections_max) && load.is_less_than(best)) best = load;
   }
@@ -115,6 +116,7 @@ int among_serving(const Request& request) {
     case Scheduler::kWeightedRoundRobin:
       return along_wheel(request, pool.turn.fetch_add(1, relaxed) % pool.wheel->size());
     case Scheduler::kLeastConnections:
+    case Scheduler::kWeightedLeastConnections:
       return least_connections(request);
     case Scheduler::kMaglev:
     case Scheduler::kSourceHash:

@@ -9,7 +9,13 @@
 /** `10.0.0.1` or `fd00::1`, canonical text. */
 export type AddressText = string;
 
-export type SchedulerName = 'round-robin' | 'weighted-round-robin' | 'least-connections' | 'maglev' | 'source-hash';
+export type SchedulerName =
+  | 'round-robin'
+  | 'weighted-round-robin'
+  | 'least-connections'
+  | 'weighted-least-connections'
+  | 'maglev'
+  | 'source-hash';
 export type UnknownPolicy = 'drop' | 'reset' | 'adopt';
 export type ClosedPolicy = 'drop' | 'reset';
 /** What becomes of the connections of a member that goes down: native/member_down.h. */

@@ -215,8 +215,16 @@ const member = z.strictObject({
 
 const pool = z.strictObject({
   scheduler: z
-    .enum(['round-robin', 'weighted-round-robin', 'least-connections', 'maglev', 'source-hash'])
-    .default('round-robin'),
+    .enum([
+      'round-robin',
+      'weighted-round-robin',
+      'least-connections',
+      'weighted-least-connections',
+      'maglev',
+      'source-hash',
+    ])
+    .default('round-robin')
+    .meta({ description: 'round-robin and least-connections do not look at weights, except that 0 drains' }),
   monitor: monitor.optional(),
   minActiveMembers: z
     .int()

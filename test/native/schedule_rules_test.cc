@@ -12,8 +12,9 @@
 namespace tandem::test {
 namespace {
 
-constexpr Scheduler kAll[] = {Scheduler::kRoundRobin, Scheduler::kWeightedRoundRobin, Scheduler::kLeastConnections,
-                              Scheduler::kMaglev, Scheduler::kSourceHash};
+constexpr Scheduler kAll[] = {Scheduler::kRoundRobin,       Scheduler::kWeightedRoundRobin,
+                              Scheduler::kLeastConnections, Scheduler::kWeightedLeastConnections,
+                              Scheduler::kMaglev,           Scheduler::kSourceHash};
 constexpr Nanos kNow = 1000 * kSecond;
 
 std::vector<Member> members(size_t count) {
@@ -281,7 +282,7 @@ TEST(shares_are_the_weights_to_two_percent) {
   for (int round = 0; round < 20; ++round) {
     const size_t count = 2 + random() % 18;
     for (const Scheduler scheduler :
-         {Scheduler::kWeightedRoundRobin, Scheduler::kMaglev, Scheduler::kLeastConnections}) {
+         {Scheduler::kWeightedRoundRobin, Scheduler::kMaglev, Scheduler::kWeightedLeastConnections}) {
       const auto runtime = std::make_unique<Runtime>();
       const auto weighted = pool(scheduler, members(count));
       double sum = 0;

@@ -42,8 +42,9 @@ TEST(round_robin_takes_members_in_turn_and_skips_those_that_are_down_or_draining
 
 TEST(no_member_available_is_said) {
   const auto runtime = std::make_unique<Runtime>();
-  for (const Scheduler scheduler : {Scheduler::kRoundRobin, Scheduler::kWeightedRoundRobin,
-                                    Scheduler::kLeastConnections, Scheduler::kMaglev, Scheduler::kSourceHash}) {
+  for (const Scheduler scheduler :
+       {Scheduler::kRoundRobin, Scheduler::kWeightedRoundRobin, Scheduler::kLeastConnections,
+        Scheduler::kWeightedLeastConnections, Scheduler::kMaglev, Scheduler::kSourceHash}) {
     const auto down = pool(scheduler, members(2));
     for (Member& member : down->members) member.up = false;
     prepare_schedule(*down);
@@ -80,9 +81,23 @@ TEST(a_weighted_wheel_is_bounded_and_serves_everybody) {
   CHECK_EQ(std::count(weighted->wheel->begin(), weighted->wheel->end(), 2), 1);
 }
 
-TEST(least_connections_goes_by_load_and_weight) {
+TEST(least_connections_goes_by_load_alone) {
   const auto runtime = std::make_unique<Runtime>();
   const auto least = pool(Scheduler::kLeastConnections, members(3));
+  least->members[2].weight = 4;
+  prepare_schedule(*least);
+  runtime->endpoints[0].connections = 5;
+  runtime->endpoints[1].connections = 2;
+  runtime->endpoints[2].connections = 3;
+  CHECK_EQ(pick(*least, *runtime, 0), 1);
+  least->members[1].weight = 0;  // but a weight of 0 drains
+  prepare_schedule(*least);
+  CHECK_EQ(pick(*least, *runtime, 0), 2);
+}
+
+TEST(weighted_least_connections_goes_by_connections_for_each_unit_of_weight) {
+  const auto runtime = std::make_unique<Runtime>();
+  const auto least = pool(Scheduler::kWeightedLeastConnections, members(3));
   least->members[2].weight = 4;
   prepare_schedule(*least);
   runtime->endpoints[0].connections = 5;

@@ -32,7 +32,12 @@ const SENDERS = 4;
 const MEMBERS_MAX = 12;
 const GATEWAY = '02:00:00:00:0c:01';
 const SCHEDULERS: readonly SchedulerName[] = [
-  ...(['round-robin', 'weighted-round-robin', 'least-connections', 'maglev', 'source-hash'] as const),
+  'round-robin',
+  'weighted-round-robin',
+  'least-connections',
+  'weighted-least-connections',
+  'maglev',
+  'source-hash',
 ];
 
 type Family = 4 | 6;
