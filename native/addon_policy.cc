@@ -192,6 +192,7 @@ void read_server(ObjectReader* reader, const Napi::Value& value, const std::stri
     server.snat_addresses.push_back({reader->address(snat[i], element(path + ".snatAddresses", i)), 0});
   }
   server.snat = !server.snat_addresses.empty();
+  server.one_packet = reader->has(object, "onePacket") && reader->boolean(object, "onePacket", path);
   if (reader->ok()) more.mirror = read_mirror(reader, object.Get("mirror"), path + ".mirror");
   more.timeouts = read_timeouts(reader, object, path);
   draft->policy->virtual_servers.push_back(std::move(server));

@@ -229,10 +229,12 @@ IcmpHeader refusal_header(uint8_t family, const Refusal& refusal) {
 
 }  // namespace
 
-bool may_be_told(const Frame& frame, const Packet& packet) {
+bool has_hosts_source(const Frame& frame, const Packet& packet) {
   if (packet.family == 6) {
+    // Multicast, and what begins with 80 zero bits: ::, ::1 and IPv4-mapped (RFC 4291 sections 2.5.2, 2.5.3, 2.5.5).
+    constexpr uint8_t kZeros[10] = {};
     const auto& ip = header_in<Ipv6Header>(frame.data, packet.network);
-    return ip.source[0] != 0xff && !is_unspecified(ip.source);
+    return ip.source[0] != 0xff && std::memcmp(ip.source, kZeros, sizeof kZeros) != 0;
   }
   // 0.0.0.0/8, 127.0.0.0/8, multicast, what is reserved, and broadcast.
   const uint8_t first = header_in<Ipv4Header>(frame.data, packet.network).source[0];

@@ -36,9 +36,9 @@ struct Refusal {
   static constexpr Refusal too_big(uint32_t mtu) { return {Kind::kTooBig, mtu}; }
 };
 
-// Whether the sender of a TCP or UDP packet may be told: not if its address is none that is one host's (RFC 1812
-// section 4.3.2.7, RFC 4443 section 2.4 (e)).
-bool may_be_told(const Frame& frame, const wire::Packet& packet);
+// Whether a packet comes from an address that is one host's and that routers carry. Else it is a martian (RFC 1812
+// section 5.3.7) and opens nothing, and nobody is told about it (RFC 1812 section 4.3.2.7, RFC 4443 section 2.4 (e)).
+bool has_hosts_source(const Frame& frame, const wire::Packet& packet);
 // Quotes as much of the packet as one error holds. `source` is 4 or 16 octets and lies outside the frame. The frame
 // grows to the front, hence kFrameHeadroom.
 void write_refusal(Frame& frame, const wire::Packet& packet, const Refusal& refusal, const uint8_t* source,

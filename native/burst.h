@@ -4,6 +4,7 @@
 //   forward.cc           arrival, and the packet of a known connection
 //   forward_related.cc   what belongs to a known connection otherwise: ICMP errors, fragments
 //   forward_tunnel.cc    what goes to members in tunnels, and errors about it
+//   forward_datagram.cc  datagrams that are scheduled one by one
 //   forward_unknown.cc   packets of no known connection, and who has an address: opened, answered, refused or dropped
 #pragma once
 
@@ -58,6 +59,8 @@ struct Burst {
   const uint32_t fits_everywhere = context.runtime->fits_everywhere.load(std::memory_order_relaxed);
   uint64_t forwarded = 0;
   uint64_t punted = 0;
+  // While a first fragment is handled: what those behind it are to follow. Else nullptr.
+  Followed* first_fragment = nullptr;
 };
 
 // ---- verdicts, counted
@@ -147,11 +150,16 @@ inline bool is_opening_syn(const wire::Packet& packet) {
   return {pair + 16, pair, ports};
 }
 
-[[gnu::always_inline]] inline void count_traffic(const Burst& burst, const Connection& connection, bool from_client,
+[[gnu::always_inline]] inline void count_traffic(const Burst& burst, uint16_t virtual_server, bool from_client,
                                                  uint32_t bytes) {
-  Traffic::Way& way = (*burst.context.traffic)[connection.virtual_server].ways[from_client ? 0 : 1];
+  Traffic::Way& way = (*burst.context.traffic)[virtual_server].ways[from_client ? 0 : 1];
   Counters::bump(way.packets, 1);
   Counters::bump(way.bytes, bytes);
+}
+
+[[gnu::always_inline]] inline void count_traffic(const Burst& burst, const Connection& connection, bool from_client,
+                                                 uint32_t bytes) {
+  count_traffic(burst, connection.virtual_server, from_client, bytes);
 }
 
 // The MTU of the device that this is too long for; 0: it fits. Tags and padding are no part of a packet that has to
@@ -178,6 +186,9 @@ void advance(const Burst& burst, const Frame& frame, const wire::Packet& packet,
 // A packet of such a connection that changes nothing of it, rewritten already.
 [[gnu::cold]] Verdict send_into_tunnel(Burst& burst, Frame& frame, const wire::Packet& packet,
                                        const Connection& connection);
+// A datagram of no connection into the tunnel to that member, addresses as they are.
+Verdict send_datagram_into_tunnel(Burst& burst, Frame& frame, const wire::Packet& packet, const VirtualServer& server,
+                                  uint16_t endpoint, const FlowKey& flow);
 // An error that quotes what read_quote() finds no connection for: perhaps a packet that we sent into a tunnel.
 [[gnu::cold]] Verdict handle_tunnel_error(Burst& burst, Frame& frame, const Arrival& arrival, const Quote& quote);
 
@@ -198,8 +209,19 @@ Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, c
 // forward_related.cc
 [[gnu::cold]] Verdict handle_icmp_error(Burst& burst, Frame& frame, const Arrival& arrival);
 [[gnu::cold]] Verdict handle_fragment(Burst& burst, Frame& frame, const Arrival& arrival);
-// `ports` are those of its packet's flow. RFC 1812 section 4.3.2.7: nobody is told about a later fragment.
-Verdict forward_later_fragment(Burst& burst, Frame& frame, const wire::Packet& packet, uint64_t ports);
+// RFC 1812 section 4.3.2.7: nobody is told about a later fragment.
+Verdict forward_later_fragment(Burst& burst, Frame& frame, const wire::Packet& packet, const Followed& followed);
+// The same where its connection is found.
+Verdict forward_fragment_of(Burst& burst, Frame& frame, const wire::Packet& packet, const Found& found);
+
+// forward_datagram.cc: virtual servers that schedule datagram by datagram. One that is not translated goes to a member
+// and leaves nothing behind; one that is has an entry for its answer, `opened` just now.
+Verdict forward_datagram(Burst& burst, Frame& frame, const Arrival& arrival, const VirtualServer& server);
+void note_datagram(Burst& burst, const Connection& opened);
+Verdict forward_datagram_answer(Burst& burst, Frame& frame, const Arrival& arrival, Connection& connection);
+// A fragment of such a datagram, whose first one went before.
+Verdict forward_datagram_fragment(Burst& burst, Frame& frame, const wire::Packet& packet, const FlowKey& flow,
+                                  const Followed& followed);
 
 // forward_unknown.cc: a packet of no known connection, to one of our virtual MACs: never the kernel's (design: "What a
 // packet of no known connection gets"). `incarnation` as Opening has it.

@@ -159,8 +159,8 @@ std::optional<Verdict> await_peer(Burst& burst, const Frame& frame, const wire::
   const ForwardContext& context = burst.context;
   const uint32_t control = connection->control.load(relaxed);
   if ((control & Control::kYoung) != 0) {
-    const Youth youth = Youth::of(connection->youth.load(relaxed)).with(frame.bytes);
-    connection->youth.store(youth.word(), relaxed);
+    const Youth youth = Youth::of(connection->early.load(relaxed)).with(frame.bytes);
+    connection->early.store(youth.word(), relaxed);
     if (!is_young(context, *connection, youth)) grow_up(context, connection);
   }
   if ((control & Control::kUnprotected) != 0 && context.mirror->told(*connection) == Told::kConfirmed)
@@ -199,7 +199,7 @@ size_t take_held(const ForwardContext& context, Frame* frames) {
 
 void settle_mirroring(const ForwardContext& context, Connection* connection) {
   const uint32_t control = connection->control.load(relaxed);
-  if ((control & Control::kYoung) != 0 && !is_young(context, *connection, Youth::of(connection->youth.load(relaxed))))
+  if ((control & Control::kYoung) != 0 && !is_young(context, *connection, Youth::of(connection->early.load(relaxed))))
     grow_up(context, connection);
   if ((control & Control::kUnprotected) != 0 &&
       ((control & Control::kFromPeer) != 0 || context.mirror->told(*connection) == Told::kConfirmed))

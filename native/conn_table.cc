@@ -153,7 +153,9 @@ void ConnTable::Impl::fill(Connection& connection, const NewConnection& fresh, u
   connection.sequence.store(fresh.sequence, relaxed);
   connection.term.store(fresh.term, relaxed);
   connection.incarnation.store(incarnation, relaxed);
-  connection.youth.store(Youth{static_cast<uint16_t>(to_deciseconds(now)), 0}.word(), relaxed);
+  connection.early.store(
+      (fresh.mirror_control & Control::kYoung) ? Youth{static_cast<uint16_t>(to_deciseconds(now)), 0}.word() : 0,
+      relaxed);
 }
 
 OpenStatus ConnTable::open(Participant who, const NewConnection& fresh, Nanos now, Connection** opened) {
@@ -174,25 +176,27 @@ OpenStatus ConnTable::open(Participant who, const NewConnection& fresh, Nanos no
 
   const OpenStatus status = [&] {
     FlowIndex::Lock lock(table.index, client_hash, server_hash);
-    if (table.find(client_hash, from_client).connection != nullptr) return OpenStatus::kClientFlowTaken;
+    const bool by_client = !fresh.one_packet;
+    if (by_client && table.find(client_hash, from_client).connection != nullptr) return OpenStatus::kClientFlowTaken;
     // The two flows of one connection may not be the same either.
     if (from_client == from_server || table.find(server_hash, from_server).connection != nullptr) {
       return OpenStatus::kServerFlowTaken;
     }
-    const FlowIndex::Place client_place = table.index.claim(client_hash);
-    if (client_place.bucket == nullptr) return OpenStatus::kFull;
     const FlowIndex::Place server_place = table.index.claim(server_hash);
-    if (server_place.bucket == nullptr) {
-      table.index.give_up(client_place, client_hash);
+    if (server_place.bucket == nullptr) return OpenStatus::kFull;
+    FlowIndex::Place client_place = {};
+    if (by_client && (client_place = table.index.claim(client_hash)).bucket == nullptr) {
+      table.index.give_up(server_place, server_hash);
       return OpenStatus::kFull;
     }
-    const uint32_t control = Control::kOccupied | static_cast<uint32_t>(fresh.state) |
-                             (fresh.from_peer ? Control::kFromPeer | Control::kAnnounced : 0) |
-                             (fresh.no_snat ? Control::kNoSnat : 0) | (fresh.direct ? Control::kDirect : 0) |
-                             (fresh.tunnelled ? Control::kTunnelled : 0) |
-                             (has_ports(fresh.protocol) ? 0 : Control::kPortless) | fresh.mirror_control;
+    const uint32_t control =
+        Control::kOccupied | static_cast<uint32_t>(fresh.state) |
+        (fresh.from_peer ? Control::kFromPeer | Control::kAnnounced : 0) | (fresh.no_snat ? Control::kNoSnat : 0) |
+        (fresh.direct ? Control::kDirect : 0) | (fresh.tunnelled ? Control::kTunnelled : 0) |
+        (fresh.one_packet ? Control::kOnePacket : 0) | (has_ports(fresh.protocol) ? 0 : Control::kPortless) |
+        fresh.mirror_control | ((fresh.mirror_control & Control::kYoung) ? Control::kHasYouth : 0);
     connection.control.store(control, release);
-    table.index.publish(client_place, client_hash, table.entry_of(connection, Direction::kFromClient));
+    if (by_client) table.index.publish(client_place, client_hash, table.entry_of(connection, Direction::kFromClient));
     seam();
     table.index.publish(server_place, server_hash, table.entry_of(connection, Direction::kFromServer));
     return OpenStatus::kOpened;
@@ -253,8 +257,9 @@ ConnTable::CloseStatus ConnTable::close(Participant who, Connection& connection,
   seam();
 
   for (const Direction direction : {Direction::kFromClient, Direction::kFromServer}) {
+    if (direction == Direction::kFromClient && (control & Control::kOnePacket) != 0) continue;
     const bool removed = table.index.remove(hash(flow(connection, direction)), table.entry_of(connection, direction));
-    assert(removed);  // an open connection stands in the index under both flows
+    assert(removed);  // an open connection stands in the index under its flows
     (void)removed;
   }
   Impl::Own& own = table.own[who];

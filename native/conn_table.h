@@ -7,9 +7,9 @@
 //   +---------------------------+    +---------------------+  only  +-----------------------------+
 //
 // A connection stands in the index twice: under the flow its client sends and under the flow its
-// member sends. There are two places for each flow, so with every slot used the buckets are half full on
-// average; then 99 lookups of 100 read one cache line of index, and none more than six (flow_index.h). An open
-// that finds no place in those six is refused as kFull, once in 10^11.
+// member sends (that of one datagram under the latter alone: Control::kOnePacket). There are two places for each flow,
+// so with every slot used the buckets are half full on average; then 99 lookups of 100 read one cache line of index,
+// and none more than six (flow_index.h). An open that finds no place in those six is refused as kFull, once in 10^11.
 //
 // Threads: any worker and the JavaScript thread ("participants"). Lookups take no lock and never wait.
 // An open locks the primary buckets of its two flows, a close each of them in turn. A freed slot is reused only after
@@ -83,6 +83,8 @@ using LastHop = uint64_t;
 //   19     kCommitting: its client is not to hear of it before the peer has it (commit.h)
 //   20     kUnprotected: it was to be so, and was not; until the peer has it
 //   21     kYoung: the peer is told when it has lived longer (MirrorRule::waits())
+//   22     kOnePacket: of one datagram, so it stands in the index under its server's flow alone
+//   23     kHasYouth: was kYoung from its opening, so `early` is its Youth for as long as it lives
 struct Control {
   static constexpr uint32_t kStateMask = 0x1f;
   static constexpr uint32_t kPendingQueued = 1u << 5;    // in a worker's pending ring
@@ -102,6 +104,8 @@ struct Control {
   static constexpr uint32_t kUnprotected = 1u << 20;
   static constexpr uint32_t kYoung = 1u << 21;
   static constexpr uint32_t kMirrorMask = kCommitting | kUnprotected | kYoung;
+  static constexpr uint32_t kOnePacket = 1u << 22;
+  static constexpr uint32_t kHasYouth = 1u << 23;
 };
 
 struct alignas(64) Connection {
@@ -128,7 +132,9 @@ struct alignas(64) Connection {
   std::atomic<uint16_t> term;         // of the group when that record was made
   std::atomic<uint16_t> incarnation;  // raised when a SYN opens a closing tuple anew
   uint32_t link;                      // free list, limbo list
-  std::atomic<uint32_t> youth;        // kYoung: Youth
+  // kHasYouth: Youth. Else the acknowledgment number of the client's next segment, if it has seen the member's SYN-ACK
+  // (RFC 9293 section 3.10.7.4: that one's sequence number and 1), while in TcpState::kSynReceived; 0: not known.
+  std::atomic<uint32_t> early;
 
   TcpState state() const {
     return static_cast<TcpState>(control.load(std::memory_order_relaxed) & Control::kStateMask);
@@ -207,6 +213,7 @@ struct NewConnection {
   bool reserved;       // its member has counted it already (Endpoint::reserve())
   bool direct;         // Control::kDirect: no_snat, too, and `member` is `virtual_address`, the port likewise
   bool tunnelled;      // Control::kTunnelled: direct, too
+  bool one_packet;     // Control::kOnePacket: any number of them may have the same client's flow
   uint8_t client[16];  // IPv4: the first four octets
   uint8_t virtual_address[16];
   uint8_t member[16];
@@ -266,7 +273,7 @@ class ConnTable {
   const Ipv6Addresses& ipv6(const Connection& connection) const { return lookup_->addresses[connection.client.host()]; }
 
   // ---- change
-  // Publishes a connection under both flows, or neither. A dead connection in the way is no conflict.
+  // Publishes a connection under its flows, or none. A dead connection in the way is no conflict.
   OpenStatus open(Participant who, const NewConnection& fresh, Nanos now, Connection** opened);
   // Takes the connection out of the index; nobody finds it afterwards. Its slot is reused after a grace
   // period, and what was pending on it is forgotten. Once per connection: false if another thread closed

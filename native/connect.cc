@@ -72,6 +72,25 @@ OpenStatus open_without_snat(const ForwardContext& context, NewConnection* fresh
   return status;
 }
 
+// Without SNAT a client's datagrams from one port look alike to a member, and so do its answers: they share an entry.
+Connection* alike(const ForwardContext& context, const NewConnection& fresh) {
+  const ConnTable& table = *context.table;
+  const bool v4 = fresh.family == 4;
+  const auto key = [&](const uint8_t* source, const uint8_t* destination, wire::be16 from, wire::be16 to) {
+    if (!v4) return FlowKey::v6(source, destination, from, to, fresh.protocol);
+    wire::be32 ends[2];
+    std::memcpy(&ends[0], source, sizeof ends[0]);
+    std::memcpy(&ends[1], destination, sizeof ends[1]);
+    return FlowKey::v4(ends[0], ends[1], from, to, fresh.protocol);
+  };
+  const FlowKey answers = key(fresh.member, fresh.client, fresh.member_port, fresh.client_port);
+  const Found found = table.find(answers, table.hash(answers));
+  if (found.connection == nullptr || (found.connection->control.load(relaxed) & Control::kOnePacket) == 0)
+    return nullptr;
+  const FlowKey asks = key(fresh.client, fresh.virtual_address, fresh.client_port, fresh.virtual_port);
+  return table.flow(*found.connection, Direction::kFromClient) == asks ? found.connection : nullptr;
+}
+
 // SNAT addresses in turn, each port by port, until the table takes one. Where no port is free on any of them, a
 // half-open connection's.
 OpenStatus open_with_snat(const ForwardContext& context, const std::vector<SnatAddress>& choices, NewConnection* fresh,
@@ -131,6 +150,7 @@ Connection* connect_client(const ForwardContext& context, const Frame& frame, co
   }
   fresh.endpoint = member.endpoint;
   fresh.reserved = true;
+  fresh.one_packet = server.one_packet;
   if (server.forwarding == Forwarding::kNat) {
     std::memcpy(fresh.member, member.address.octets, sizeof fresh.member);
     fresh.member_port = member.port != 0 && has_ports(packet.protocol) ? wire::be16(member.port) : fresh.virtual_port;
@@ -147,19 +167,35 @@ Connection* connect_client(const ForwardContext& context, const Frame& frame, co
                   : open_without_snat(context, &fresh, &opened, why);
   if (status != OpenStatus::kOpened) {
     endpoint.release();
-    return nullptr;
+    return status == OpenStatus::kServerFlowTaken && fresh.one_packet && fresh.no_snat ? alike(context, fresh)
+                                                                                       : nullptr;
   }
 
   context.counters->add(Count::kOpened);
   if (opening.incarnation != 0) context.counters->add(Count::kReopened);
-  if (opening.state == TcpState::kEstablished) {
-    context.counters->add(Count::kAdopted);
-    mark_change(context, *opened);
-  } else {
+  if (opening.state != TcpState::kSynSent) context.counters->add(Count::kAdopted);
+  if (is_half_open(opening.state)) {
     admit_half_open(context, *opened);
     if ((opening.mirror_control & Control::kCommitting) != 0) mark_change(context, *opened);
+  } else {
+    mark_change(context, *opened);
   }
   return opened;
+}
+
+int schedule_datagram(const ForwardContext& context, const Frame& frame, const wire::Packet& packet,
+                      const VirtualServer& server, Drop* why) {
+  const NewConnection fresh = describe(frame, packet, {&server, TcpState::kSynSent, 0});
+  const int chosen = choose_member(context, server, fresh, reinterpret_cast<const uint8_t*>(&fresh.client_port), why);
+  if (chosen < 0) return -1;
+  const uint16_t id = context.policy->pools[server.pool]->members[static_cast<size_t>(chosen)].endpoint;
+  Endpoint& endpoint = context.runtime->endpoints[id];
+  endpoint.release();
+  *why = Drop::kNoNeighbour;
+  if (endpoint.next_hop.load(relaxed) == 0) return -1;
+  endpoint.opened.fetch_add(1, relaxed);
+  context.runtime->virtual_servers[server.id].opened.fetch_add(1, relaxed);
+  return id;
 }
 
 bool disconnect(const ForwardContext& context, Connection& connection, CloseIf only) {

@@ -14,7 +14,7 @@ inline constexpr size_t kSnatTriesMax = 64;
 
 struct Opening {
   const VirtualServer* server;
-  TcpState state;               // kSynSent; kEstablished when a connection is adopted
+  TcpState state;               // kSynSent; amid a connection kAdopted, or kEstablished
   uint16_t incarnation;         // one more than that of the connection whose place it takes, else 0
   uint32_t mirror_control = 0;  // what begin_mirroring() gave
 };
@@ -23,6 +23,11 @@ struct Opening {
 // another worker was faster.
 Connection* connect_client(const ForwardContext& context, const Frame& frame, const wire::Packet& packet,
                            const Opening& opening, Drop* why);
+
+// Chooses a member for a datagram that opens nothing (VirtualServer::one_packet without translation): counted as opened
+// there, and over at once. Its endpoint's id; -1: `why` says why not.
+int schedule_datagram(const ForwardContext& context, const Frame& frame, const wire::Packet& packet,
+                      const VirtualServer& server, Drop* why);
 
 // Closes a connection; the peer is told if it knows of it. False: another thread did, or it is not what `only` says.
 bool disconnect(const ForwardContext& context, Connection& connection, CloseIf only = CloseIf::kOpen);

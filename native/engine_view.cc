@@ -16,7 +16,7 @@ constexpr auto kRelaxed = std::memory_order_relaxed;
 constexpr size_t kSlotsPerCall = 65536;
 
 constexpr const char* kStateNames[] = {"syn_sent",   "syn_received", "established", "fin_client",
-                                       "fin_server", "closing",      "reset"};
+                                       "fin_server", "closing",      "reset",       "adopted"};
 static_assert(std::size(kStateNames) == kTcpStates);
 
 Address address_v4(const wire::be32& octets) {

@@ -69,7 +69,7 @@ void forward_released(const ForwardContext& context, const Fragments::Released* 
     Packet packet;
     wire::parse_link(frames[i].data, frames[i].bytes, &packet);
     wire::parse_network(frames[i].data, frames[i].bytes, &packet);
-    verdicts[i] = forward_later_fragment(burst, frames[i], packet, released[i].ports);
+    verdicts[i] = forward_later_fragment(burst, frames[i], packet, released[i].followed);
   }
   context.counters->add(Count::kForwarded, burst.forwarded);
 }
@@ -228,14 +228,30 @@ TcpState told_state(uint32_t control) {
   }
 }
 
+// A segment that would complete the handshake, of somebody who has not seen the member's SYN-ACK: the member answers it
+// with a RST, and here it changes nothing. So a flood of SYNs and blind ACKs establishes nothing, nor is it mirrored.
+// (Not where the member answers past us: its SYN-ACK was never seen.)
+[[gnu::noinline]] bool is_blind_acknowledgment(const Frame& frame, const Packet& packet, bool from_client,
+                                               const Connection& connection) {
+  if (!from_client || packet.kind != PacketKind::kTcp) return false;
+  const uint32_t control = connection.control.load(std::memory_order_acquire);
+  if (static_cast<TcpState>(control & Control::kStateMask) != TcpState::kSynReceived) return false;
+  const uint32_t expected = connection.early.load(relaxed);
+  if ((control & Control::kHasYouth) != 0 || expected == 0) return false;
+  const auto& tcp = wire::header_in<wire::TcpHeader>(frame.data, packet.transport);
+  return (packet.tcp_flags & wire::kAck) == 0 || tcp.acknowledgment.host() != expected;
+}
+
 // What the packet changes of its connection; whatever the peer must know is marked. `follows`: a client's replies go
 // where it came from.
 [[gnu::always_inline]] inline void advance_here(const Burst& burst, const Frame& frame, const Packet& packet,
                                                 bool from_client, bool follows, Connection* connection) {
   bool changed = false;
   const uint32_t control = connection->control.load(relaxed);
-  if (control_after(burst, packet, from_client, *connection, control) != control) [[unlikely]]
+  if (control_after(burst, packet, from_client, *connection, control) != control) [[unlikely]] {
+    if (is_blind_acknowledgment(frame, packet, from_client, *connection)) return;
     changed = change_control(burst, packet, from_client, connection);
+  }
 
   if (connection->last_seen.load(relaxed) != burst.now) connection->last_seen.store(burst.now, relaxed);
 
@@ -264,6 +280,11 @@ bool is_odd(const Packet& packet) {
   const bool begins = (control_after(burst, packet, from_client, *connection, control) & Control::kStateMask) !=
                       (control & Control::kStateMask);
   if ((packet.tcp_flags & wire::kSyn) != 0 && !is_half_open(connection->state()) && !begins) return;
+  // The latest of them counts: a client that sends its SYN again has seen none before.
+  constexpr uint8_t kSynAck = wire::kSyn | wire::kAck;
+  if (!from_client && (packet.tcp_flags & kSynAck) == kSynAck && (control & Control::kHasYouth) == 0)
+    connection->early.store(wire::header_in<wire::TcpHeader>(frame.data, packet.transport).sequence.host() + 1,
+                            relaxed);
   advance_here(burst, frame, packet, from_client, (packet.tcp_flags & wire::kRst) == 0, connection);
 }
 
@@ -312,7 +333,8 @@ namespace {
     if (const std::optional<Verdict> left = leave_member(burst, frame, arrival, found)) return *left;
   }
   if (const uint32_t control = connection.control.load(relaxed);
-      (control & (Control::kTunnelled | Control::kPortless | Control::kMirrorMask)) != 0) [[unlikely]] {
+      (control & (Control::kTunnelled | Control::kPortless | Control::kOnePacket | Control::kMirrorMask)) != 0)
+      [[unlikely]] {
     if ((control & Control::kMirrorMask) != 0) {
       if (const std::optional<Verdict> waits = await_peer(burst, frame, packet, from_client, &connection))
         return *waits;
@@ -320,6 +342,8 @@ namespace {
     if (from_client && (control & Control::kTunnelled) != 0)
       return forward_into_tunnel(burst, frame, arrival, connection);
     if ((control & Control::kPortless) != 0) return forward_portless(burst, frame, arrival, found);
+    if (!from_client && (control & Control::kOnePacket) != 0)
+      return forward_datagram_answer(burst, frame, arrival, connection);
     if ((control & Control::kTunnelled) != 0) clamp_answer(burst, frame, packet, connection);
   }
 

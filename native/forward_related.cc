@@ -101,9 +101,12 @@ Verdict handle_first_fragment(Burst& burst, Frame& frame, const Arrival& arrival
       context.fragments->admit_first(key, hash, fragment, context.now, context.counters);
   if (admission.status == Fragments::Status::kDrop) return drop(burst, admission.why);
   const uint64_t forwarded = burst.forwarded;
+  Followed followed = {.ports = whole.flow.words[4]};
+  burst.first_fragment = &followed;
   const Verdict verdict = handle_connection(burst, frame, whole);
+  burst.first_fragment = nullptr;
   if (burst.forwarded != forwarded) {
-    context.fragments->resolve(context.worker, key, hash, whole.flow.words[4]);
+    context.fragments->resolve(context.worker, key, hash, followed);
   } else {
     context.fragments->refuse(key, hash, context.counters);
   }
@@ -142,7 +145,7 @@ Verdict handle_fragment(Burst& burst, Frame& frame, const Arrival& arrival) {
       key, burst.context.table->hash(key), fragment, frame, burst.context.now, burst.context.counters);
   switch (admission.status) {
     case Fragments::Status::kPass:
-      return forward_later_fragment(burst, frame, arrival.packet, admission.ports);
+      return forward_later_fragment(burst, frame, arrival.packet, admission.followed);
     case Fragments::Status::kHeld:
       burst.context.counters->add(Count::kFragmentsHeld);
       return Verdict::held();
@@ -175,13 +178,17 @@ Verdict forward_portless(Burst& burst, Frame& frame, const Arrival& arrival, con
   return send_along(burst, frame, packet, connection, from_client, to);
 }
 
-Verdict forward_later_fragment(Burst& burst, Frame& frame, const Packet& packet, uint64_t ports) {
+Verdict forward_later_fragment(Burst& burst, Frame& frame, const Packet& packet, const Followed& followed) {
   FlowKey flow;
   read_addresses(frame, packet, &flow);
-  flow.words[4] = ports;
+  flow.words[4] = followed.ports;
+  if (followed.whom != Followed::Whom::kFlow) return forward_datagram_fragment(burst, frame, packet, flow, followed);
   const Found found = burst.context.table->find(flow, burst.context.table->hash(flow));
   if (found.connection == nullptr) return drop(burst, Drop::kFragment);  // closed meanwhile
+  return forward_fragment_of(burst, frame, packet, found);
+}
 
+Verdict forward_fragment_of(Burst& burst, Frame& frame, const Packet& packet, const Found& found) {
   Drop why;
   const LastHop to = way_along(burst, frame, packet, found, &why);
   if (to == 0) return drop(burst, why);

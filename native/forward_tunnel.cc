@@ -23,11 +23,11 @@ struct Way {
   uint32_t mtu;  // of what goes into it
 };
 
-void describe(const Burst& burst, const Connection& connection, Way* way) {
+void describe(const Burst& burst, uint16_t virtual_server, uint16_t endpoint, Way* way) {
   const Runtime& runtime = *burst.context.runtime;
-  const VirtualServerState& server = runtime.virtual_servers[connection.virtual_server];
-  const EndpointAddress& member = runtime.endpoint_addresses[connection.endpoint];
-  way->to = runtime.endpoints[connection.endpoint].next_hop.load(relaxed);
+  const VirtualServerState& server = runtime.virtual_servers[virtual_server];
+  const EndpointAddress& member = runtime.endpoint_addresses[endpoint];
+  way->to = runtime.endpoints[endpoint].next_hop.load(relaxed);
   way->tunnel.how = server.tunnel.load(relaxed);
   way->tunnel.port = server.gue_port.load(relaxed);
   way->tunnel.family = member.family;
@@ -37,24 +37,36 @@ void describe(const Burst& burst, const Connection& connection, Way* way) {
   way->mtu = mtu > overhead ? mtu - overhead : 0;
 }
 
-bool find_way(const Burst& burst, const Connection& connection, Way* way, Drop* why) {
-  describe(burst, connection, way);
+void describe(const Burst& burst, const Connection& connection, Way* way) {
+  describe(burst, connection.virtual_server, connection.endpoint, way);
+}
+
+// Of a way that is described: where it begins.
+bool find_source(const Burst& burst, uint8_t group, Way* way, Drop* why) {
   *why = Drop::kNoNeighbour;
   if (way->to == 0) return false;
   *why = Drop::kTunnelSource;
-  const PolicyGroup& group = burst.context.policy->groups[connection.group];
-  const Address* source = group.tunnel_source(device_of(way->to), way->tunnel.family);
+  const Address* source = burst.context.policy->groups[group].tunnel_source(device_of(way->to), way->tunnel.family);
   if (source == nullptr) return false;
   std::memcpy(way->tunnel.source, source->octets, sizeof source->octets);
   return true;
 }
 
-Verdict send(Burst& burst, Frame& frame, const Packet& packet, const Connection& connection, const Way& way) {
-  const FlowKey flow = burst.context.table->flow(connection, Direction::kFromClient);
+bool find_way(const Burst& burst, const Connection& connection, Way* way, Drop* why) {
+  describe(burst, connection, way);
+  return find_source(burst, connection.group, way, why);
+}
+
+Verdict send(Burst& burst, Frame& frame, const Packet& packet, const FlowKey& flow, uint8_t group, const Way& way) {
   enter_tunnel(frame, packet, way.tunnel, tunnel_entropy(flow));
-  rewrite_link(frame, packet, way.to, source_mac(burst, connection.group, way.tunnel.family, device_of(way.to)));
+  rewrite_link(frame, packet, way.to, source_mac(burst, group, way.tunnel.family, device_of(way.to)));
   burst.forwarded++;
   return Verdict::forward(device_of(way.to));
+}
+
+Verdict send(Burst& burst, Frame& frame, const Packet& packet, const Connection& connection, const Way& way) {
+  const FlowKey flow = burst.context.table->flow(connection, Direction::kFromClient);
+  return send(burst, frame, packet, flow, connection.group, way);
 }
 
 }  // namespace
@@ -94,6 +106,23 @@ Verdict send_into_tunnel(Burst& burst, Frame& frame, const Packet& packet, const
   if (!find_way(burst, connection, &way, &why)) return drop(burst, why);
   if (packet.end - packet.network > way.mtu) return drop(burst, Drop::kOversized);
   return send(burst, frame, packet, connection, way);
+}
+
+Verdict send_datagram_into_tunnel(Burst& burst, Frame& frame, const Packet& packet, const VirtualServer& server,
+                                  uint16_t endpoint, const FlowKey& flow) {
+  Way way;
+  Drop why;
+  describe(burst, server.id, endpoint, &way);
+  if (!find_source(burst, server.group, &way, &why)) return drop(burst, why);
+  if (frame.segment_bytes != 0) return drop(burst, Drop::kTunnelJoined);
+  if (packet.end - packet.network > way.mtu) {
+    // Nobody is told about a later fragment.
+    return packet.kind == wire::PacketKind::kUdp ? refuse(burst, frame, packet, server.group, Refusal::too_big(way.mtu))
+                                                 : drop(burst, Drop::kOversized);
+  }
+  count_traffic(burst, server.id, true, frame.bytes);
+  rewrite_addresses(frame, packet, {source_of(frame, packet), destination_of(frame, packet), 0});
+  return send(burst, frame, packet, flow, server.group, way);
 }
 
 // ---- errors from the way to a member

@@ -27,6 +27,11 @@ Verdict handle_echo(Burst& burst, Frame& frame, const Packet& packet, const Owne
   return answered(burst, frame, Count::kEchoReplies);
 }
 
+bool is_martian(const Frame& frame, const Packet& packet, const uint8_t* destination) {
+  const size_t octets = packet.family == 4 ? 4 : 16;
+  return !has_hosts_source(frame, packet) || std::memcmp(source_of(frame, packet), destination, octets) == 0;
+}
+
 // A client is an address, or an IPv6 /64; see client_limits.h.
 bool is_within_limit(const Burst& burst, const Arrival& arrival, const VirtualServer& server) {
   FlowKey client{};
@@ -58,8 +63,12 @@ Verdict open_and_forward(Burst& burst, Frame& frame, const Arrival& arrival, con
     return refuse(burst, frame, arrival.packet, opening.server->group, Refusal::time_exceeded());
   if (opening.server->new_per_client.interval != 0 && !is_within_limit(burst, arrival, *opening.server))
     return drop(burst, Drop::kClientLimit);
+  if (opening.server->one_packet && opening.server->forwarding != Forwarding::kNat)
+    return forward_datagram(burst, frame, arrival, *opening.server);
   Drop why;
-  const auto mirroring = begin_mirroring(burst.context, arrival.packet, *opening.server, opening.state, &why);
+  std::optional<uint32_t> mirroring = 0;
+  if (!opening.server->one_packet)
+    mirroring = begin_mirroring(burst.context, arrival.packet, *opening.server, opening.state, &why);
   if (!mirroring) return drop(burst, why);
   Opening mirrored = opening;
   mirrored.mirror_control = *mirroring;
@@ -69,6 +78,7 @@ Verdict open_and_forward(Burst& burst, Frame& frame, const Arrival& arrival, con
     found = burst.context.table->find(arrival.flow, arrival.hash);  // another worker was faster
     if (found.connection == nullptr) return drop(burst, why);
   }
+  if (opening.server->one_packet) note_datagram(burst, *found.connection);
   return forward_connection(burst, frame, arrival, found);
 }
 
@@ -81,6 +91,7 @@ Verdict handle_unknown(Burst& burst, Frame& frame, const Arrival& arrival, uint1
 
   if (burst.roles[group] == Role::kStandby) return drop(burst, Drop::kStandby);
   if (owned == nullptr) return drop(burst, Drop::kTransit);
+  if (is_martian(frame, packet, destination)) return drop(burst, Drop::kMartian);
   if (burst.roles[group] == Role::kHandingOver) return drop(burst, Drop::kHandingOver);
   if (packet.kind == PacketKind::kOther) {
     const VirtualServer* any = policy.virtual_server(packet.family, destination, packet.protocol, 0);
@@ -109,7 +120,10 @@ Verdict handle_unknown(Burst& burst, Frame& frame, const Arrival& arrival, uint1
     case Unknown::kAdopt:
       // Only what a client sends amid a connection: an acknowledgment, and neither a SYN nor a RST.
       if ((packet.tcp_flags & (wire::kSyn | wire::kRst | wire::kAck)) != wire::kAck) return drop(burst, Drop::kUnknown);
-      return open_and_forward(burst, frame, arrival, {server, TcpState::kEstablished, incarnation});
+      // Where the member answers past us, nothing would ever tell that it has.
+      return open_and_forward(
+          burst, frame, arrival,
+          {server, server->forwarding == Forwarding::kNat ? TcpState::kAdopted : TcpState::kEstablished, incarnation});
   }
   return drop(burst, Drop::kUnknown);
 }
@@ -117,7 +131,7 @@ Verdict handle_unknown(Burst& burst, Frame& frame, const Arrival& arrival, uint1
 Verdict refuse(Burst& burst, Frame& frame, const Packet& packet, uint8_t group, const Refusal& refusal) {
   const bool expired = refusal.kind == Refusal::Kind::kTimeExceeded;
   const Address* source = burst.context.policy->groups[group].speaker(frame.device, packet.family);
-  if (burst.roles[group] != Role::kActive || source == nullptr || !may_be_told(frame, packet) ||
+  if (burst.roles[group] != Role::kActive || source == nullptr || !has_hosts_source(frame, packet) ||
       !burst.context.runtime->icmp_paces[burst.context.worker].take(burst.context.now))
     return drop(burst, expired ? Drop::kTtlExpired : Drop::kOversized);
   write_refusal(frame, packet, refusal, source->octets, answering_mac(burst, group, packet.family, frame.device));

@@ -29,26 +29,26 @@ Fragments::Admission Fragments::admit_first(const FlowKey& packet, uint64_t hash
   Shard& shard = shard_of(hash);
   const SpinGuard guard(shard.lock);
   Entry* const entry = find_or_make(shard, packet, hash, now, counters);
-  if (entry == nullptr) return {Status::kDrop, Drop::kFragmentsFull, 0};
+  if (entry == nullptr) return {Status::kDrop, Drop::kFragmentsFull, {}};
   Drop why;
-  if (!note(*entry, fragment, &why)) return {Status::kDrop, why, 0};
-  return {Status::kPass, Drop::kFragment, 0};
+  if (!note(*entry, fragment, &why)) return {Status::kDrop, why, {}};
+  return {Status::kPass, Drop::kFragment, {}};
 }
 
-void Fragments::resolve(size_t worker, const FlowKey& packet, uint64_t hash, uint64_t ports) {
+void Fragments::resolve(size_t worker, const FlowKey& packet, uint64_t hash, const Followed& followed) {
   const uint8_t number = static_cast<uint8_t>(hash >> 32 & (kShards - 1));
   Shard& shard = shard_of(hash);
   const SpinGuard guard(shard.lock);
   Entry* const entry = find(shard, packet, hash);
   if (entry == nullptr) return;  // its time has come meanwhile
-  entry->ports = ports;
+  entry->followed = followed;
   entry->first = First::kKnown;
   // The packet's list is newest first; turned over, they go in the order in which they came.
   Ready& ready = ready_[worker];
   for (uint8_t at = entry->held; at != kNobody;) {
     Held& held = shard.frames[at];
     const uint8_t next = held.next;
-    held.ports = ports;
+    held.followed = followed;
     held.next = ready.first;
     held.next_shard = ready.first_shard;
     ready.first = at;
@@ -78,19 +78,19 @@ Fragments::Admission Fragments::admit_later(const FlowKey& packet, uint64_t hash
   Shard& shard = shard_of(hash);
   const SpinGuard guard(shard.lock);
   Entry* const entry = find_or_make(shard, packet, hash, now, counters);
-  if (entry == nullptr) return {Status::kDrop, Drop::kFragmentsFull, 0};
-  if (entry->first == First::kRefused) return {Status::kDrop, Drop::kFragment, 0};
+  if (entry == nullptr) return {Status::kDrop, Drop::kFragmentsFull, {}};
+  if (entry->first == First::kRefused) return {Status::kDrop, Drop::kFragment, {}};
   const bool waits = entry->first == First::kAwaited;
   if (waits && (shard.free == kNobody || frame.bytes > kHeldBytesMax)) {
     if (entry->ranges == 0) shard.used.fetch_sub(1, relaxed);  // made for nothing
-    return {Status::kDrop, Drop::kFragmentsHeldFull, 0};
+    return {Status::kDrop, Drop::kFragmentsHeldFull, {}};
   }
   Drop why;
-  if (!note(*entry, fragment, &why)) return {Status::kDrop, why, 0};
+  if (!note(*entry, fragment, &why)) return {Status::kDrop, why, {}};
   if (!waits) {
-    const uint64_t ports = entry->ports;
+    const Followed followed = entry->followed;
     forget_if_complete(shard, *entry);
-    return {Status::kPass, Drop::kFragment, ports};
+    return {Status::kPass, Drop::kFragment, followed};
   }
   const uint8_t at = shard.free;
   Held& held = shard.frames[at];
@@ -101,7 +101,7 @@ Fragments::Admission Fragments::admit_later(const FlowKey& packet, uint64_t hash
   held.frame.data = held.memory + kFrameHeadroom;
   std::memcpy(held.frame.data, frame.data, frame.bytes);
   shard.held.fetch_add(1, relaxed);
-  return {Status::kHeld, Drop::kFragment, 0};
+  return {Status::kHeld, Drop::kFragment, {}};
 }
 
 // ---- what was held
@@ -112,7 +112,7 @@ size_t Fragments::take_released(size_t worker, Released* released, size_t limit)
   while (count < limit && ready.first_shard != kNobody) {
     const uint8_t number = ready.first_shard, at = ready.first;
     Held& held = memory_.as<Shard>()[number].frames[at];
-    released[count++] = {held.frame, held.ports};
+    released[count++] = {held.frame, held.followed};
     ready.first_shard = held.next_shard;
     ready.first = held.next;
     held.next_shard = ready.taken_shard;

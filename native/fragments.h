@@ -1,7 +1,7 @@
 // Packets that come in fragments. The first fragment has the ports and finds the connection; the others follow it:
 // those behind it at once, those that are early when it comes.
 //
-//   first, known:    | octets seen | ports |          later fragments pass and take the ports
+//   first, known:    | octets seen | whom |           later fragments pass and follow it
 //   first, awaited:  | octets seen | -> held -> held  later fragments are held, some time and a bounded number
 //   first, refused:  | octets seen |                  later fragments are dropped as it was
 //
@@ -34,6 +34,16 @@
 
 namespace tandem {
 
+// What later fragments follow: the connection of their flow or, of a datagram that was scheduled by itself, what
+// became of it.
+struct Followed {
+  enum class Whom : uint8_t { kFlow, kEntry, kMember };
+  uint64_t ports = 0;  // words[4] of the packet's FlowKey
+  Whom whom = Whom::kFlow;
+  uint16_t tag = 0;     // kEntry: its incarnation; kMember: the virtual server's id
+  uint32_t number = 0;  // kEntry: its slot; kMember: the member's endpoint
+};
+
 class Fragments {
  public:
   static constexpr size_t kShards = 64;
@@ -46,17 +56,17 @@ class Fragments {
   // here only reordering is waited for.
   static constexpr Nanos kTimeout = 2 * kSecond;
 
-  // A fragment that was held and may go now, with the ports of its packet.
+  // A fragment that was held and may go now.
   struct Released {
     Frame frame;
-    uint64_t ports;  // words[4] of the packet's FlowKey
+    Followed followed;
   };
 
   enum class Status : uint8_t { kPass, kHeld, kDrop };
   struct Admission {
     Status status;
-    Drop why;        // kDrop
-    uint64_t ports;  // kPass of a later fragment
+    Drop why;           // kDrop
+    Followed followed;  // kPass of a later fragment
   };
 
   Fragments() = default;
@@ -72,8 +82,8 @@ class Fragments {
   // The first fragment: kPass or kDrop. After kPass the caller says what became of it.
   Admission admit_first(const FlowKey& packet, uint64_t hash, const wire::Fragment& fragment, Nanos now,
                         Counters* counters);
-  // It went on: later fragments have these ports. What was held is now `worker`'s to take.
-  void resolve(size_t worker, const FlowKey& packet, uint64_t hash, uint64_t ports);
+  // It went on, and later fragments follow. What was held is now `worker`'s to take.
+  void resolve(size_t worker, const FlowKey& packet, uint64_t hash, const Followed& followed);
   // It did not: later fragments are dropped, and what was held.
   void refuse(const FlowKey& packet, uint64_t hash, Counters* counters);
 
@@ -99,7 +109,7 @@ class Fragments {
   };
   struct Held {
     Frame frame;
-    uint64_t ports;
+    Followed followed;
     uint8_t next;        // in its packet's list, its worker's, or the free one
     uint8_t next_shard;  // in a worker's list: where `next` is
     alignas(8) uint8_t memory[kFrameHeadroom + kHeldBytesMax + kFrameTailroom];
@@ -108,7 +118,7 @@ class Fragments {
   struct Entry {
     FlowKey packet;
     uint64_t hash;
-    uint64_t ports;
+    Followed followed;
     Nanos deadline;
     uint32_t total;  // octets of its payload; 0: the last fragment has not come
     uint8_t ranges;  // 0: the entry is free

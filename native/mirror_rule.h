@@ -33,7 +33,7 @@ struct alignas(8) MirrorRule {
 };
 static_assert(sizeof(MirrorRule) == 8 && std::is_trivially_copyable_v<MirrorRule>);
 
-// What a connection that is told later has lived, in Connection::youth.
+// What a connection that is told later has lived, in Connection::early.
 struct Youth {
   uint16_t opened;  // deciseconds, its low 16 bits: an hour and three quarters go by before they come again
   uint16_t steps;

@@ -171,6 +171,8 @@ std::string Policy::check() const {
       return fault("virtual server", i, "is of any protocol, and not of any port");
     if (server.protocol != 0 && server.protocol != IPPROTO_TCP && server.protocol != IPPROTO_UDP)
       return fault("virtual server", i, "is neither TCP nor UDP");
+    if (server.one_packet && server.protocol != IPPROTO_UDP)
+      return fault("virtual server", i, "schedules packet by packet, and is not UDP");
     const OwnedAddress* address = owned(family, server.address.octets);
     if (address == nullptr) return fault("virtual server", i, "its address is not among the addresses answered for");
     if (address->group != server.group)

@@ -117,6 +117,7 @@ struct VirtualServer {
   Forwarding forwarding;
   uint16_t gue_port;  // kGue only, host byte order
   bool snat;          // kNat only
+  bool one_packet;    // UDP only: each datagram is scheduled by itself (forward_datagram.cc)
   std::vector<SnatAddress> snat_addresses;
   // Derived by seal(): for each member of the pool, in its order, the SNAT addresses that are answered on
   // the member's device; all of them where none is.

@@ -16,8 +16,10 @@ constexpr ptrdiff_t kPrefetchSlots = 8;
 bool is_expired(const ForwardContext& context, const Connection& connection, uint32_t control) {
   const Deciseconds now = to_deciseconds(context.now);
   const auto state = static_cast<TcpState>(control & Control::kStateMask);
-  const Deciseconds limit =
-      context.runtime->virtual_servers[connection.virtual_server].timeouts().of(connection.protocol, state);
+  const VirtualServerState& server = context.runtime->virtual_servers[connection.virtual_server];
+  // A datagram's entry only waits for the answer.
+  const Deciseconds limit = (control & Control::kOnePacket) != 0 ? server.half_open.load(relaxed)
+                                                                 : server.timeouts().of(connection.protocol, state);
   const Deciseconds seen = connection.last_seen.load(relaxed);
   if (uint64_t{seen} + limit > now) return false;
 

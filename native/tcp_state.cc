@@ -16,11 +16,15 @@ constexpr Event event_of(uint8_t flags) {
 }
 
 constexpr TcpState SS = TcpState::kSynSent, SR = TcpState::kSynReceived, ES = TcpState::kEstablished,
-                   FC = TcpState::kFinClient, FS = TcpState::kFinServer, CL = TcpState::kClosing, RS = TcpState::kReset;
+                   FC = TcpState::kFinClient, FS = TcpState::kFinServer, CL = TcpState::kClosing, RS = TcpState::kReset,
+                   AD = TcpState::kAdopted;
 
 // Who pushes data after its FIN has not sent that FIN: somebody else did, and it is taken back. A bare ACK
 // proves nothing, for it also answers the other side's FIN. After a RST any segment but a SYN does: an end
 // that was reset answers what still arrives with another RST, so a real reset stands in the end.
+//
+// A member that pushes data into a handshake has completed it, whatever became of the client's ACK. Of an adopted
+// connection it is the member's word alone that counts, for whoever sends ACKs at random knows none of its.
 //
 // Alone: the client, when the member answers past us. Its SYN after its FIN or RST begins anew on the same member,
 // which knows whether it is one. Members' segments that come through us all the same are read as ever.
@@ -31,7 +35,7 @@ constexpr TcpState kNext[kTcpStates][3][kEvents] = {
               {/* member */    SS,  SR,   SS, SS, SS, SS},
               {/* alone */     SS,  SS,   ES, ES, FC, SS}},
     /* SR */ {{/* client */    SR,  SR,   ES, ES, FC, SR},
-              {/* member */    SR,  SR,   SR, SR, FS, SR},
+              {/* member */    SR,  SR,   SR, ES, FS, SR},
               {/* alone */     SR,  SR,   ES, ES, FC, SR}},
     /* ES */ {{/* client */    ES,  ES,   ES, ES, FC, RS},
               {/* member */    ES,  ES,   ES, ES, FS, RS},
@@ -48,6 +52,9 @@ constexpr TcpState kNext[kTcpStates][3][kEvents] = {
     /* RS */ {{/* client */    RS,  RS,   ES, ES, FC, RS},
               {/* member */    RS,  RS,   ES, ES, FS, RS},
               {/* alone */     SS,  RS,   ES, ES, FC, RS}},
+    /* AD */ {{/* client */    AD,  AD,   AD, AD, AD, AD},
+              {/* member */    AD,  SR,   ES, ES, FS, AD},
+              {/* alone */     AD,  AD,   ES, ES, FC, AD}},
 };
 // clang-format on
 

@@ -3,8 +3,9 @@
 // A balancer in the middle believes neither side: a FIN or RST shortens the idle timeout and nothing
 // else, and later traffic restores it, so a blind RST (RFC 5961) cuts no connection. A half-open connection has a
 // short timeout already, so neither does anything to it: only the handshake leads out of it, or whoever sends a SYN,
-// a RST and an ACK would have a connection that counts as established. The transitions are one table in
-// tcp_state.cc; read RFC 9293 section 3.3.2 first.
+// a RST and an ACK would have a connection that counts as established. That the client's ACK is one of who has seen the
+// SYN-ACK is for the caller to see (Connection::early). The transitions are one table in tcp_state.cc; read
+// RFC 9293 section 3.3.2 first.
 #pragma once
 
 #include <cstdint>
@@ -21,11 +22,12 @@ enum class TcpState : uint8_t {
   kFinServer,    // the member has: half-closed
   kClosing,      // both have
   kReset,        // either has sent a RST; data restores kEstablished
+  kAdopted,      // opened amid a connection (unknown: adopt), and the member has not said yet that it has it
 };
-inline constexpr uint8_t kTcpStates = 7;
+inline constexpr uint8_t kTcpStates = 8;
 
-// The handshake is not complete; of UDP, nobody has replied.
-constexpr bool is_half_open(TcpState state) { return state <= TcpState::kSynReceived; }
+// The handshake is not complete, or not known to have been; of UDP, nobody has replied.
+constexpr bool is_half_open(TcpState state) { return state <= TcpState::kSynReceived || state == TcpState::kAdopted; }
 
 // tcp_state.cc's table, spelt out: [state][0: from the client, 1: from the member, 2: from the client, answered past
 // us][the lower five flags].
@@ -56,7 +58,7 @@ constexpr bool may_reopen(TcpState state) { return state == TcpState::kClosing; 
 
 // Of one virtual server. All in deciseconds.
 struct IdleTimeouts {
-  Deciseconds half_open;  // kSynSent, kSynReceived
+  Deciseconds half_open;  // kSynSent, kSynReceived, kAdopted
   Deciseconds established;
   Deciseconds half_closed;  // kFinClient, kFinServer
   Deciseconds closing;      // kClosing, kReset
@@ -70,6 +72,7 @@ struct IdleTimeouts {
     switch (state) {
       case TcpState::kSynSent:
       case TcpState::kSynReceived:
+      case TcpState::kAdopted:
         return half_open;
       case TcpState::kEstablished:
         return established;

@@ -120,6 +120,8 @@ export interface PolicyVirtualServer {
   /** SNAT addresses to choose from per member; empty: the member sees the client's own address. */
   readonly snatAddresses: readonly AddressText[];
   readonly mirror: PolicyMirror;
+  /** UDP only: each datagram is scheduled by itself (native/forward_datagram.cc). Default: false. */
+  readonly onePacket?: boolean;
   readonly idleTimeoutS: IdleTimeoutS;
   /** Default: no limit. */
   readonly newConnectionsPerClient?: ClientRate | undefined;

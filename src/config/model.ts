@@ -135,6 +135,8 @@ export interface VirtualServerConfig {
   readonly unknown: UnknownPolicy;
   readonly closed: ClosedPolicy;
   readonly idleTimeoutS: IdleTimeoutS;
+  /** UDP only: each datagram is scheduled by itself. */
+  readonly onePacket: boolean;
   /** Not given: no limit. */
   readonly newConnectionsPerClient?: ClientRate | undefined;
   readonly persistence: SourcePersistence | null;

@@ -94,7 +94,7 @@ function policyMember(pool: PoolConfig, member: MemberConfig, inputs: PolicyInpu
 function policyVirtualServer(config: Config, server: VirtualServerConfig, inputs: PolicyInputs): PolicyVirtualServer {
   const group = config.trafficGroups.findIndex(({ name }) => name === server.trafficGroup);
   const { name, address, port, portLast, protocol, unknown, forwarding, idleTimeoutS } = server;
-  const { newConnectionsPerClient, persistence } = server;
+  const { onePacket, newConnectionsPerClient, persistence } = server;
   return {
     name,
     group,
@@ -109,6 +109,7 @@ function policyVirtualServer(config: Config, server: VirtualServerConfig, inputs
     snatAddresses: snatAddresses(server, config.trafficGroups[group]!),
     mirror: policyMirror(server, inputs.mirrorOverrides.get(name) ?? server.mirror.mode),
     idleTimeoutS,
+    ...(onePacket ? { onePacket } : {}),
     newConnectionsPerClient,
     persistence,
   };

@@ -395,6 +395,9 @@ const virtualServer = z.strictObject({
     .optional()
     .meta({ description: 'What a port of the address without a virtual server gets; default: drop' }),
   idleTimeoutS: idleTimeoutS.prefault({}),
+  onePacket: z.boolean().default(false).meta({
+    description: 'UDP only: each datagram is scheduled by itself, and what waits for its answer is over with it',
+  }),
   newConnectionsPerClient: newConnectionsPerClient.optional().meta({
     description: 'Connections that one client (an IPv4 address, an IPv6 /64) may open; default: no limit',
   }),

@@ -32,6 +32,7 @@ const RULES: readonly Rule[] = [
   whatIsSaidOfAnAddressAgrees,
   ...mirrorRules,
   secondaryPathHasTwoEnds,
+  onePacketIsUdpsAndNotMirrored,
   ...addressRules,
 ];
 
@@ -284,4 +285,18 @@ function secondaryPathHasTwoEnds({ units }: Draft): Fault[] {
       path: ['units', unit, 'mirror', 'secondary'],
     },
   ];
+}
+
+function onePacketIsUdpsAndNotMirrored({ virtualServers }: Draft): Fault[] {
+  return [...virtualServers].flatMap(([name, { protocol, mirror, onePacket }]): Fault[] => {
+    if (!onePacket) return [];
+    const path: Path = ['virtualServers', name, 'onePacket'];
+    if (protocol !== 'udp') {
+      const message = `protocol ${protocol} is not scheduled packet by packet`;
+      return [{ code: 'one_packet_not_udp', message, hint: 'write protocol: udp, or leave onePacket out', path }];
+    }
+    if (mirror === 'off') return [];
+    const message = 'datagrams that are scheduled one by one are not mirrored';
+    return [{ code: 'one_packet_mirror', message, hint: 'write mirror: off, or leave onePacket out', path }];
+  });
 }

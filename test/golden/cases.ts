@@ -8,6 +8,7 @@
  */
 
 import { connectionCases } from './cases_connections.js';
+import { datagramCases } from './cases_datagrams.js';
 import { errorCases } from './cases_errors.js';
 import { errorCases6 } from './cases_errors_ipv6.js';
 import { floodCases } from './cases_flood.js';
@@ -38,4 +39,5 @@ export const cases: readonly Case[] = [
   ...memberCases,
   ...modeCases,
   ...rangeCases,
+  ...datagramCases,
 ];

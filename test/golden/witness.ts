@@ -96,6 +96,7 @@ export class Witness {
     const { ip } = came;
     if (ip === null) return 'no answer and no packet';
     if (isError(frame, ip)) return this.#translatedError(came, ip, link);
+    this.#startAnew(frame, ip);
     const known = this.#flowOf(frame, ip) ?? this.#open(came, ip, out, device);
     if (typeof known === 'string') return known;
     const { flow, from } = known;
@@ -156,6 +157,13 @@ export class Witness {
     this.#flows.delete(keyOf(turned(known.flow.member), ip.protocol));
   }
 
+  /** Where each datagram is scheduled by itself, the next one knows nothing of those before; its answer does. */
+  #startAnew(frame: Uint8Array, ip: DissectedIp): void {
+    if (ip.fragment !== null && ip.fragment.offset > 0) return;
+    const ends = endsOf(frame, ip);
+    if (this.#serverOf(ends, ip.protocol)?.onePacket === true) this.#flows.delete(keyOf(ends, ip.protocol));
+  }
+
   #serverOf({ destination, destinationPort }: Ends, protocol: number): PolicyVirtualServer | undefined {
     const address = formatIpAddress(destination);
     const named = protocol === TCP ? 'tcp' : protocol === UDP ? 'udp' : null;
@@ -171,7 +179,9 @@ export class Witness {
     );
     if (chosen === undefined) return `${address} port ${member.destinationPort} is no member of the pool`;
     if (!chosen.up || chosen.weight === 0) return `${address} takes no new connection`;
-    if (this.#flows.has(keyOf(turned(member), protocol))) return 'two connections would look alike to the member';
+    const shared = server.onePacket === true && server.snatAddresses.length === 0;
+    if (!shared && this.#flows.has(keyOf(turned(member), protocol)))
+      return 'two connections would look alike to the member';
     const source = formatIpAddress(member.source);
     if (server.snatAddresses.length === 0) {
       const same = source === formatIpAddress(client.source) && member.sourcePort === client.sourcePort;

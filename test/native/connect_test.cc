@@ -79,9 +79,27 @@ TEST(unknown_adopt_opens_on_data) {
   policy->virtual_servers[0].unknown = Unknown::kAdopt;
   Unit unit(std::move(policy));
   REQUIRE(unit.ready);
-  CHECK_EQ(unit.forward(client_tcp(kAck, "amid"), kClientDevice).verdict.kind, kForward);
+  REQUIRE(unit.runtime->half_open.reserve(3, 1));
+  const Sent adopted = unit.forward(client_tcp(kAck, "amid"), kClientDevice);
+  CHECK_EQ(adopted.verdict.kind, kForward);
   CHECK_EQ(unit.count(Count::kAdopted), 1u);
+  // Half-open until the member says that it has it.
+  unit.forward(client_tcp(kAck, "more"), kClientDevice);
+  const auto answers = [&](uint8_t flags) {
+    const Tcp tcp = {.source_port = 8080, .destination_port = word_at(adopted.frame, 34), .flags = flags};
+    const std::string member = "10.2.0." + std::to_string(adopted.frame[33]);
+    unit.forward(tcp_frame({kVirtualMac4, kMemberMac[0]}, {.source = member, .destination = "10.2.0.1"}, tcp),
+                 kServerDevice);
+  };
+  answers(kRst);
+  CHECK_EQ(unit.only()->state(), TcpState::kAdopted);
+  answers(kAck);
   CHECK_EQ(unit.only()->state(), TcpState::kEstablished);
+  for (uint16_t port = 2; port < 50; ++port) {
+    unit.forward(tcp_frame(kFromClient, kToServer, {.source_port = port, .destination_port = 80, .flags = kAck}),
+                 kClientDevice);
+  }
+  CHECK_EQ(unit.table.used(), 1u + 3u);
   CHECK_DROPPED(
       unit.forward(tcp_frame(kFromClient, kToServer, {.source_port = 1, .destination_port = 80, .flags = kRst}),
                    kClientDevice),

@@ -275,6 +275,44 @@ TEST(half_open_nothing_but_the_handshake_leads_out_of_it) {
   CHECK_EQ(unit.only()->state(), TcpState::kEstablished);
 }
 
+TEST(half_open_a_blind_ack_completes_no_handshake) {
+  Unit unit;
+  REQUIRE(unit.ready);
+  const auto from_client = [&](uint8_t flags, uint32_t acknowledgment) {
+    unit.forward(tcp_frame(kFromClient, kToServer,
+                           {.source_port = 40000,
+                            .destination_port = 80,
+                            .flags = flags,
+                            .sequence = 1001,
+                            .acknowledgment = acknowledgment}),
+                 kClientDevice);
+    return unit.only()->state();
+  };
+  const Bytes syn = unit.forward(client_tcp(kSyn), kClientDevice).frame;
+  unit.forward(answer_to(syn, kSyn | kAck), kServerDevice);  // its sequence number is 1000
+  const Nanos seen = unit.now;
+  unit.now += kSecond;
+  for (const uint32_t wrong : {0u, 1000u, 1002u, 0xffffffffu}) {
+    CHECK_EQ(from_client(kAck, wrong), TcpState::kSynReceived);
+    CHECK_EQ(from_client(kAck | 8, wrong), TcpState::kSynReceived);
+    CHECK_EQ(from_client(kAck | kFin, wrong), TcpState::kSynReceived);
+  }
+  CHECK_EQ(from_client(kFin, 1001), TcpState::kSynReceived);  // without an ACK it acknowledges nothing
+  CHECK_EQ(unit.only()->last_seen.load(), to_deciseconds(seen));
+  CHECK_EQ(from_client(kAck, 1001), TcpState::kEstablished);
+}
+
+TEST(half_open_a_member_that_pushes_data_has_completed_the_handshake) {
+  Unit unit;
+  REQUIRE(unit.ready);
+  const Bytes syn = unit.forward(client_tcp(kSyn), kClientDevice).frame;
+  unit.forward(answer_to(syn, kSyn | kAck), kServerDevice);
+  unit.forward(answer_to(syn, kAck), kServerDevice);
+  CHECK_EQ(unit.only()->state(), TcpState::kSynReceived);
+  unit.forward(answer_to(syn, kAck | 8, "welcome"), kServerDevice);
+  CHECK_EQ(unit.only()->state(), TcpState::kEstablished);
+}
+
 // ---- blind packets into a connection that is established
 
 struct Blind {

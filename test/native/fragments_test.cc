@@ -302,7 +302,7 @@ TEST(two_workers_share_the_fragments_of_every_packet) {
         switch (admission.status) {
           case Fragments::Status::kPass:
             work.passed++;
-            if (part == 0) fragments.resolve(worker, packet, hash, number + 1);
+            if (part == 0) fragments.resolve(worker, packet, hash, {.ports = number + 1});
             break;
           case Fragments::Status::kHeld:
             work.held++;
@@ -314,7 +314,7 @@ TEST(two_workers_share_the_fragments_of_every_packet) {
         Fragments::Released released[4];
         while (const size_t count = fragments.take_released(worker, released, 4)) {
           work.released += count;
-          for (size_t i = 0; i < count; ++i) CHECK(released[i].ports != 0);
+          for (size_t i = 0; i < count; ++i) CHECK(released[i].followed.ports != 0);
           fragments.free_released(worker);
         }
       }

@@ -133,7 +133,7 @@ inline void finish_transport(const Ip& ip, uint8_t protocol, size_t at, Bytes* t
 struct Tcp {
   uint16_t source_port, destination_port;
   uint8_t flags;
-  uint32_t sequence = 1000, acknowledgment = 0;
+  uint32_t sequence = 1000, acknowledgment = 1001;
   std::string payload = {};
   uint16_t window = 0x2000;
 };

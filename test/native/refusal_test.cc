@@ -166,13 +166,16 @@ TEST(of_a_joined_frame_each_segment_must_fit) {
 
 TEST(who_is_not_told) {
   const Tcp tcp = {.source_port = 40000, .destination_port = 80, .flags = kSyn};
-  for (const char* source : {"0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "::", "ff02::1"}) {
-    Unit unit;
-    REQUIRE(unit.ready);
-    Ip ip = with_ttl(is_v6(source) ? kToServer6 : kToServer, 1);
-    ip.source = source;
-    CHECK_DROPPED(unit.forward(tcp_frame(is_v6(source) ? kFromClient6 : kFromClient, ip, tcp), kClientDevice),
-                  Drop::kTtlExpired);
+  for (const char* source : {"0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "10.1.0.100", "::", "::1",
+                             "::ffff:198.51.100.7", "ff02::1", "fd01::100"}) {
+    for (const uint8_t ttl : {1, 64}) {
+      Unit unit;
+      REQUIRE(unit.ready);
+      Ip ip = with_ttl(is_v6(source) ? kToServer6 : kToServer, ttl);
+      ip.source = source;
+      CHECK_DROPPED(unit.forward(tcp_frame(is_v6(source) ? kFromClient6 : kFromClient, ip, tcp), kClientDevice),
+                    Drop::kMartian);
+    }
   }
   const Bytes expired = tcp_frame(kFromClient, with_ttl(kToServer, 1), tcp);
   Unit unit;

@@ -100,7 +100,7 @@ TEST(tcp_every_state_and_flag_leads_to_a_state) {
 
 TEST(tcp_idle_timeouts_follow_the_state) {
   const IdleTimeouts timeouts{1, 2, 3, 4, 5};
-  const Deciseconds of_state[kTcpStates] = {1, 1, 2, 3, 3, 4, 4};
+  const Deciseconds of_state[kTcpStates] = {1, 1, 2, 3, 3, 4, 4, 1};
   for (uint8_t state = 0; state < kTcpStates; ++state) {
     CHECK_EQ(timeouts.of(6, static_cast<TcpState>(state)), of_state[state]);
     CHECK_EQ(timeouts.of(17, static_cast<TcpState>(state)), 5u);

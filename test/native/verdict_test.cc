@@ -19,9 +19,10 @@ TEST(drops_by_name) {
   bad_sum[24] ^= 1;
   Bytes shortened = client_tcp(kSyn);
   shortened.resize(50);
-  Ip expired = kToServer;
-  expired.ttl = 1;
-  expired.source = "0.0.0.0";
+  Ip nobodys = kToServer;
+  nobodys.source = "0.0.0.0";
+  Ip to_itself = kToServer;
+  to_itself.source = to_itself.destination;
   Ip fragment = kToServer;
   fragment.flags_fragment = 0x2000;
   const Ip to_floating = {.source = "10.2.0.11", .destination = "10.2.0.1"};
@@ -37,7 +38,9 @@ TEST(drops_by_name) {
       {"somebody else's", tcp(to_floating, 8081, 2000, kAck), 1, Drop::kClosedPort},
       {"not our address", tcp(abroad, 40000, 80, kSyn), 0, Drop::kTransit},
       {"nor with ICMP", icmp_frame(kFromClient, abroad, 8, 0, {0, 1, 0, 1}), 0, Drop::kTransit},
-      {"TTL used up, and nobody to tell", tcp(expired, 40000, 80, kSyn), 0, Drop::kTtlExpired},
+      {"from an address that no host has", tcp(nobodys, 40000, 80, kSyn), 0, Drop::kMartian},
+      {"nor with ICMP", icmp_frame(kFromClient, nobodys, 8, 0, {0, 1, 0, 1}), 0, Drop::kMartian},
+      {"from the address that it is sent to", tcp(to_itself, 80, 80, kSyn), 0, Drop::kMartian},
       {"a fragment of an odd length", tcp(fragment, 40000, 80, kSyn), 0, Drop::kBadHeader},
       {"a wrong IPv4 checksum", bad_sum, 0, Drop::kBadHeader},
       {"cut short", shortened, 0, Drop::kTruncated},
