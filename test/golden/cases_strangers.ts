@@ -273,9 +273,9 @@ export const strangerCases: readonly Case[] = [
     name: 'ttl_untold',
     sentence: 'a sender whose address is no one host is not told, and nobody is told about what is not known',
     steps: [
-      { frame: client('10.1.0.100', syn, { source: '0.0.0.0', ttl: 1 }), verdict: 'drop ttl_expired' },
-      { frame: client('10.1.0.100', syn, { source: '224.0.0.5', ttl: 1 }), verdict: 'drop ttl_expired' },
-      { frame: client('fd01::100', syn, { source: '::', ttl: 1 }), verdict: 'drop ttl_expired' },
+      { frame: client('10.1.0.100', syn, { source: '0.0.0.0', ttl: 1 }), verdict: 'drop martian' },
+      { frame: client('10.1.0.100', syn, { source: '224.0.0.5', ttl: 1 }), verdict: 'drop martian' },
+      { frame: client('fd01::100', syn, { source: '::', ttl: 1 }), verdict: 'drop martian' },
       { frame: client('10.1.0.100', { flags: 'A' }, { ttl: 1 }), verdict: 'drop unknown' },
     ],
   },
