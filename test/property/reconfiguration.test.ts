@@ -222,7 +222,10 @@ class World {
     const payload = `${service.name} ${clientPort}`;
     const way = (source: string, sourcePort: number, destination: string, destinationPort: number, flags: string) => {
       const ports = { sourcePort, destinationPort, payload: flags === 'S' ? '' : payload };
-      return [{ source, destination }, protocol === 'tcp' ? tcp({ ...ports, flags }) : udp(ports)] as const;
+      return [
+        { source, destination },
+        protocol === 'tcp' ? tcp({ ...ports, flags, acknowledgment: flags === 'S' ? 0 : 1001 }) : udp(ports),
+      ] as const;
     };
     const [ip, transport] = way(from, clientPort, service.address, 80, 'S');
     const outcome = this.replay(CLIENT_DEVICE, ipFrame({ from: GATEWAY, to: virtualMac[family] }, ip, transport));

@@ -54,7 +54,7 @@ Traffic::Template Traffic::make_template(const char* to, const char* from, uint1
                                          uint16_t destination_port) {
   Template made;
   const test::Bytes frame =
-      test::tcp_frame({to, from}, {"0.0.0.0", "0.0.0.0"}, {source_port, destination_port, 0, 1000, 2000, "sixsix"});
+      test::tcp_frame({to, from}, {"0.0.0.0", "0.0.0.0"}, {source_port, destination_port, 0, 1000, 1001, "sixsix"});
   std::memcpy(made.octets, frame.data(), kFrameBytes);
   auto& ip = wire::header_in<wire::Ipv4Header>(made.octets, sizeof(wire::EthernetHeader));
   ip.checksum = 0;

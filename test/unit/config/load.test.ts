@@ -37,6 +37,7 @@ describe('a valid config', () => {
       unknown: 'drop',
       closed: 'drop',
       idleTimeoutS: { halfOpen: 10, established: 300, halfClosed: 60, closing: 10, udp: 30, other: 60 },
+      onePacket: false,
       persistence: null,
     });
     expect(config.pools[0]).toMatchObject({ minActiveMembers: 1, slowStartS: 0, onMemberDown: 'keep' });

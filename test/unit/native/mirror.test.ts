@@ -25,7 +25,7 @@ function segment(flags: string, sourcePort = 40_000) {
   const frame = ipFrame(
     { from: CLIENT_MAC, to: VIRTUAL_MAC },
     { source: CLIENT, destination: VIRTUAL_ADDRESS },
-    tcp({ sourcePort, destinationPort: 80, flags }),
+    tcp({ sourcePort, destinationPort: 80, flags, acknowledgment: flags === 'S' ? 0 : 1001 }),
   );
   return { atS: 1, device: CLIENT_DEVICE, frame };
 }

@@ -70,7 +70,7 @@ describe('a TCP connection', () => {
       ),
     });
 
-    unit.replay([{ atS: 1.2, device: CLIENT_DEVICE, frame: fromClient('A') }]);
+    unit.replay([{ atS: 1.2, device: CLIENT_DEVICE, frame: fromClient('A', { acknowledgment: 1001 }) }]);
     expect(unit.datapath.connections(0, 10, null)).toEqual({
       rows: [
         {
