@@ -139,6 +139,7 @@ const nativeLayers: readonly NativeLayer[] = [
       'evict',
       'forward',
       'forward_related',
+      'forward_datagram',
       'forward_tunnel',
       'forward_unknown',
       'icmp_error',
