@@ -20,7 +20,7 @@ export const FAILOVER_COUNTS = [
   ['socket_opens', 'times the sockets of an interface were opened'],
   ['socket_errors', 'times the sockets of an interface failed'],
   ['mld_queries_answered', 'MLD queries answered by reports'],
-  ['peer_asked', 'times the peer was asked whether it lives, when its mirror channel had ended'],
+  ['peer_asked', 'times the peer was asked to show that it is active'],
   ['leases_lost', 'leases that ran out while the unit was active'],
 ] as const;
 

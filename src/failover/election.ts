@@ -295,9 +295,7 @@ function activeHears(
   now: Millis,
 ): Step {
   const { condition, term } = election;
-  // "If the Priority in the ADVERTISEMENT is 0, then: Send an ADVERTISEMENT"
-  if (advert.priority === 0) return { election, actions: [advertise(router, condition)] };
-  if (outranks(advert, router, condition)) {
+  if (advert.priority > 0 && outranks(advert, router, condition)) {
     // The peer's announcements are on their way: what still comes here is forwarded, as in a hand-over.
     const waiting = { ...backup(router, election, advert.advertIntervalMs, now), forwardsUntil: now + HAND_OVER_MS };
     return {
@@ -307,10 +305,12 @@ function activeHears(
   }
   // "Discard ADVERTISEMENT. Send an ADVERTISEMENT immediately to assert the state {Active}". The peer has
   // taken frames meanwhile, so bridges and neighbours must be told where the addresses are.
+  // "If the Priority in the ADVERTISEMENT is 0, then: Send an ADVERTISEMENT": the peer has yielded, or asks.
   const again = now >= state.announceAgainAt;
   const announceAgainAt = again ? now + ANNOUNCE_AGAIN_MS : state.announceAgainAt;
+  const contestedAt = advert.priority === 0 ? state.contestedAt : now;
   return {
-    election: { ...election, state: { ...state, contestedAt: now, announceAgainAt } },
+    election: { ...election, state: { ...state, contestedAt, announceAgainAt } },
     actions: again ? [advertise(router, condition), { type: 'announce' }] : [advertise(router, condition)],
   };
 }
@@ -387,6 +387,8 @@ function onTermSeen(
     election: { ...election, term: raised, state: { ...state, contestedAt: null } },
     actions: [
       { type: 'set-role', role: 'active', term: raised, leaseMs: state.leaseUntil - now, reason: 'term_raised' },
+      // It was active, so frames went to it.
+      { type: 'announce' },
     ],
   };
 }

@@ -43,7 +43,7 @@ export type RoleReason =
 export type Action =
   /** On every virtual router of the group; priority 0 three times. */
   | { readonly type: 'send-advert'; readonly priority: number }
-  /** Priority 0 once on every virtual router, from a backup: an active router answers it with an advert. */
+  /** Priority 0 once on every virtual router, from a unit that is not active (any more): an active one shows itself. */
   | { readonly type: 'ask-active' }
   | {
       readonly type: 'set-role';

@@ -65,7 +65,8 @@ export function seeTerms(state: State, peer: Hello): State {
   const floors: Record<string, number> = { ...state.termFloors };
   if (isAnotherLife) for (const name of Object.keys(floors)) floors[name] = (floors[name] ?? 0) + 1;
   for (const { name, term } of peer.groups) floors[name] = Math.max(term, floors[name] ?? 0);
-  return { ...state, termFloors: floors, peerBootId: peer.bootId };
+  // What it had of ours went with that life.
+  return { ...state, termFloors: floors, peerBootId: peer.bootId, offers: state.offers || isAnotherLife };
 }
 
 export function onGroups(state: State, groups: readonly GroupRole[], now: Millis): Step {
@@ -88,9 +89,11 @@ export function onGroups(state: State, groups: readonly GroupRole[], now: Millis
   return { state: bulk.state, actions: [...actions, ...bulk.actions] };
 }
 
-/** Each group given up was handed over to a peer that held our table: then it has every connection that we have. */
+/** Each group given up was handed over to a peer that held our table, and nothing is left to tell. */
 function gaveUpInOrder(state: State, after: readonly GroupRole[]): boolean {
   const before = yielded(state.groups, after).map((name) => named(state.groups, name));
+  const { link } = state;
+  if (link.name !== 'open' || link.send.takeAt !== null || link.send.unacked.length > 0) return false;
   return inSync(state).peer && before.every((group) => group?.role === 'handing-over');
 }
 

@@ -12,7 +12,7 @@ import { ONE_PATH } from './pair.js';
 import { type Life, SimUnit } from './sim_unit.js';
 import { Simulator } from './simulator.js';
 
-const SETTLED_MS = 3_000;
+const SETTLED_MS = 6_000;
 const CUT_MS = 30_000;
 const MEET_MS_MAX = 1_000;
 /** Backoff, hello, and bulks both ways. */

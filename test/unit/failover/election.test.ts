@@ -8,6 +8,7 @@ import {
   advert,
   advertise,
   announce,
+  askActive,
   backup,
   check,
   followed,
@@ -273,7 +274,7 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
       state: { ...backup, peerHeard: true },
       input: { type: 'peer-closed' },
       next: { ...backup, peerHeard: true, activeDownAt: now + 50 },
-      actions: [{ type: 'ask-active' }],
+      actions: [askActive],
     },
     {
       name: 'its answer sets the timer anew',
@@ -380,8 +381,8 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
       name: 'tells at once that it is there when another unit leaves',
       state: active,
       input: advert(0),
-      next: active,
-      actions: [advertise],
+      next: { ...active, announceAgainAt: now + 1_000 },
+      actions: [advertise, announce],
     },
     {
       name: 'demoted below the peer it yields to its advert',

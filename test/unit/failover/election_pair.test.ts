@@ -80,7 +80,7 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
       input: termSeen(9, false),
       next: active,
       term: 10,
-      actions: [{ type: 'set-role', role: 'active', term: 10, leaseMs: 2_500, reason: 'term_raised' }],
+      actions: [{ type: 'set-role', role: 'active', term: 10, leaseMs: 2_500, reason: 'term_raised' }, announce],
     },
     {
       name: 'the peer yielded with our own term: it is raised too',
@@ -88,7 +88,7 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
       input: termSeen(TERM, false),
       next: active,
       term: 8,
-      actions: [{ type: 'set-role', role: 'active', term: 8, leaseMs: 2_500, reason: 'term_raised' }],
+      actions: [{ type: 'set-role', role: 'active', term: 8, leaseMs: 2_500, reason: 'term_raised' }, announce],
     },
     {
       name: 'a standby that merely knows our term changes nothing',

@@ -55,6 +55,7 @@ export const followed: Backup = { ...freshBackup, peerHeard: true };
 export const advertise: Action = { type: 'send-advert', priority: 100 };
 export const resign: Action = { type: 'send-advert', priority: 0 };
 export const announce: Action = { type: 'announce' };
+export const askActive: Action = { type: 'ask-active' };
 export const standby = (reason: RoleReason, term = TERM): Action => ({
   type: 'set-role',
   role: 'standby',

@@ -535,6 +535,9 @@ describe("the peer's bulk", () => {
     session.hear({ type: 'dictionary', dictionary });
     session.hear({ type: 'bulk-begin', generation: 1 });
     expect(session.hear({ type: 'bulk-end', generation: 1, sequence: 0, count: 0 })).toEqual([]);
+    // What it had of ours went with its former life: ours is offered first, and its bulk asked for behind that.
+    session.wait();
+    expect(session.taken(0)).toContainEqual({ type: 'send', message: { type: 'bulk-request' } });
     session.hear({ type: 'terms', groups: group('active', 3) });
     session.hear({ type: 'bulk-begin', generation: 2 });
     expect(session.hear({ type: 'bulk-end', generation: 2, sequence: 0, count: 0 })).toMatchObject([
