@@ -272,7 +272,7 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
 
   void start_bulk(const Napi::CallbackInfo& info) {
     const auto servers = servers_of(info, 0, *engine_, "startBulk");
-    if (servers) engine_->mirror().start_bulk(&*servers);
+    if (servers) engine_->mirror().start_bulk(&*servers, info[1].ToBoolean());
   }
   Napi::Value bulk_running(const Napi::CallbackInfo& info) {
     return Napi::Boolean::New(info.Env(), engine_->mirror().bulk_running());

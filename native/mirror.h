@@ -99,9 +99,10 @@ class MirrorSource {
   // Something else that those who wait should look at, a switched rule perhaps.
   void tell_news();
 
-  // Starts a bulk: every mirrored connection of the groups active here will be announced once, and of the others
-  // what this unit opened itself and the peer has not told it of since; with `only`, those of these virtual servers.
-  void start_bulk(const ServerSet* only = nullptr);
+  // Starts a bulk: every mirrored connection of the groups active here will be announced once; with `only`, those of
+  // these virtual servers. With `offers` also, of groups that are not active here any more, what this unit opened
+  // itself and the peer has not told it of since.
+  void start_bulk(const ServerSet* only = nullptr, bool offers = false);
   bool bulk_running() const;
   // Changes that found their ring full, since start. Such a one may be told behind a later one of the same tuple.
   uint64_t deferrals() const;

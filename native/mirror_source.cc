@@ -191,6 +191,7 @@ struct MirrorSource::Impl {
   alignas(64) uint32_t sequence = 0;
   size_t next_ring = 0;
   bool bulk_running = false;
+  bool bulk_offers = false;
   size_t bulk_cursor = 0;
   size_t bulk_announced = 0;
   ServerSet bulk_of;  // what the bulk announces
@@ -427,7 +428,8 @@ void MirrorSource::Impl::encode(Connection& connection, wire::MirrorKind kind, u
   }
 }
 
-void MirrorSource::start_bulk(const ServerSet* only) {
+void MirrorSource::start_bulk(const ServerSet* only, bool offers) {
+  impl_->bulk_offers = offers;
   impl_->bulk_running = true;
   impl_->bulk_cursor = 0;
   impl_->bulk_announced = 0;
@@ -463,11 +465,13 @@ void MirrorSource::Impl::continue_bulk(Output& out) {
 // A dead connection's close is in a ring already. One that is not mirrored (any more) will be dropped by the
 // peer when the bulk ends, so nothing of it needs to be told from here on.
 //
-// Of a group that is not active here any more only what this unit opened or changed while it was is offered: after
-// a partition the peer may lack it. Under term 0 an offer is newer than nothing that the peer has.
+// Of a group that is not active here any more only an offer tells, and only what this unit opened or changed while it
+// was: after a partition the peer may lack it. Under term 0 an offer is newer than nothing that the peer has.
 bool MirrorSource::Impl::announce(Connection& connection, Output& out) {
   if (!bulk_of[connection.virtual_server]) return false;
-  const bool active = role_of(connection) == Role::kActive;
+  const Role role = role_of(connection);
+  if (role == Role::kStandby && !bulk_offers) return false;
+  const bool active = role == Role::kActive || !bulk_offers;
   const bool tell = mirrored(connection);
   uint32_t control = connection.control.load(acquire);
   uint32_t announced;

@@ -334,8 +334,8 @@ export interface Datapath {
   onMirrorPending(callback: (urgent: boolean) => void): void;
   /** Asks for the next callback; `urgentOnly`: when a handshake waits for the change, default false. */
   armMirror(urgentOnly?: boolean): void;
-  /** Of all virtual servers, or of these. */
-  startBulk(virtualServers?: readonly string[]): void;
+  /** Of all virtual servers, or of these; `offers`: also what is this unit's own of groups that it gave up. */
+  startBulk(virtualServers?: readonly string[], offers?: boolean): void;
   bulkRunning(): boolean;
   bulkAnnounced(): number;
   /** Virtual servers that lost closes since their last bulk began (too many waited): the peer needs another. */

@@ -293,7 +293,7 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
         if (!action.on) this.#discard();
         break;
       case 'start-bulk':
-        datapath.startBulk(action.virtualServers);
+        datapath.startBulk(action.virtualServers, action.offers);
         break;
       case 'apply': {
         const counts = datapath.applyMirror(action.records, action.stamp);

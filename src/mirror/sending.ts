@@ -65,7 +65,10 @@ export function beginBulk(state: State, link: OpenLink, now: Millis): Step {
       link: { ...link, send, serverBulks: { ...link.serverBulks, sending: null, wanted: [] } },
       counters: count(state.counters, { bulks_sent: 1 }),
     },
-    actions: [{ type: 'start-bulk' }, { type: 'send', message: { type: 'bulk-begin', generation } }],
+    actions: [
+      { type: 'start-bulk', offers: state.offers },
+      { type: 'send', message: { type: 'bulk-begin', generation } },
+    ],
   };
 }
 

@@ -275,7 +275,10 @@ function open(settings: Settings, state: State, hello: Hello, now: Millis): Step
     flushes: [],
     handOvers: [],
   };
-  const known = seeTerms(state, hello);
+  // Yielding without a channel: what the peer lacks is offered, not announced.
+  const yields = state.groups.some(({ role }) => role === 'handing-over');
+  const seen = seeTerms(state, hello);
+  const known: State = { ...seen, offers: seen.offers || yields };
   const bulk = beginBulk({ ...known, link, counters: count(state.counters, { connects: 1 }) }, link, now);
   return {
     state: bulk.state,

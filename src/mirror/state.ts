@@ -347,8 +347,8 @@ export type Action =
   | { readonly type: 'arm' }
   /** `confirms`: the peer names what it refuses, so `confirm` and `refuse` will follow. */
   | { readonly type: 'set-wanted'; readonly on: boolean; readonly confirms: boolean }
-  /** Of all, or of these virtual servers. */
-  | { readonly type: 'start-bulk'; readonly virtualServers?: readonly string[] }
+  /** Of all, or of these virtual servers; `offers`: State.offers. */
+  | { readonly type: 'start-bulk'; readonly virtualServers?: readonly string[]; readonly offers?: boolean }
   | { readonly type: 'restart-digests' }
   /** Walk through a part of the table; answer `swept`. */
   | { readonly type: 'sweep-digests' }

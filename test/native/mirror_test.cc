@@ -483,7 +483,7 @@ TEST(mirror_a_unit_that_yields_offers_what_is_its_own_and_nothing_else) {
   // They meet: the loser yields before the winner has heard of its term.
   for (MirrorUnit* unit : {&winner, &loser}) unit->runtime->mirror_wanted = true;
   loser.become(Role::kStandby, 2);
-  loser.source.start_bulk();
+  loser.source.start_bulk(nullptr, true);
   const std::vector<uint8_t> offered = loser.take();
   CHECK_EQ(offered.size(), 2 * kStateBytes4);
   const Applied applied = winner.apply(offered);
@@ -502,6 +502,6 @@ TEST(mirror_a_unit_that_yields_offers_what_is_its_own_and_nothing_else) {
   CHECK(told->member == kept->member);
   CHECK(loser.find(numbered(3)) != nullptr);
   // Nothing is its own any more.
-  loser.source.start_bulk();
+  loser.source.start_bulk(nullptr, true);
   CHECK(loser.take().empty());
 }

@@ -53,6 +53,7 @@ export class ModelDatapath implements MirroredDatapath {
   #onPending: (urgent: boolean) => void = () => {};
   #bulk: number[] | null = null;
   #announced = 0;
+  #offers = false;
   /** Of the record encoded last: one count for all connections. */
   #sequence = 0;
   #drop: number[] = [];
@@ -131,7 +132,8 @@ export class ModelDatapath implements MirroredDatapath {
     if (this.pending.size > 0) this.#tell();
   }
 
-  startBulk(): void {
+  startBulk(_virtualServers?: readonly string[], offers = false): void {
+    this.#offers = offers;
     this.#bulk = [...this.connections.keys()];
     this.#announced = 0;
   }
@@ -183,8 +185,8 @@ export class ModelDatapath implements MirroredDatapath {
       if (id === undefined) {
         this.#bulk = null;
       } else if (this.connections.get(id)?.closed === false) {
-        const held = this.#role().role === 'active';
-        if (!held && !this.connections.get(id)?.own) continue;
+        const held = this.#offers ? this.#role().role === 'active' : holds(this.#role());
+        if (!held && !(this.#offers && this.connections.get(id)?.own)) continue;
         this.#announced += 1;
         this.pending.delete(id);
         put(id, held ? this.#role().term : OFFERED_TERM);

@@ -128,7 +128,7 @@ describe('a link', () => {
       { type: 'send', message: { type: 'dictionary', dictionary } },
       { type: 'send', message: { type: 'terms' } },
       { type: 'set-wanted', on: true, confirms: true },
-      { type: 'start-bulk' },
+      { type: 'start-bulk', offers: false },
       { type: 'send', message: { type: 'bulk-begin', generation: 1 } },
     ]);
   });
@@ -431,7 +431,7 @@ describe('our bulk', () => {
     const actions = session.taken(46, { groups: group('standby', 1) });
     expect(actions).toMatchObject([
       { type: 'send', message: { type: 'terms' } },
-      { type: 'start-bulk' },
+      { type: 'start-bulk', offers: true },
       { type: 'send', message: { type: 'bulk-begin', generation: 2 } },
       { type: 'in-sync', inSync: { self: false, peer: false } },
     ]);
