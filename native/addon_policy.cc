@@ -159,6 +159,7 @@ SourcePersistence read_persistence(ObjectReader* reader, const Napi::Object& ser
       static_cast<Deciseconds>(std::lround(10 * reader->number(object, "timeoutS", at, 0.1, kPersistenceMaxS)));
   rule.prefix4 = static_cast<uint8_t>(reader->integer(object, "prefix4", at, 1, 32));
   rule.prefix6 = static_cast<uint8_t>(reader->integer(object, "prefix6", at, 1, 128));
+  if (reader->has(object, "mirror")) rule.mirror = reader->boolean(object, "mirror", at);
   return rule;
 }
 

@@ -37,14 +37,16 @@ int choose_member(const ForwardContext& context, const VirtualServer& server, co
 
   const uint8_t prefix = fresh.family == 4 ? rule.prefix4 : rule.prefix6;
   const Persistence::Client client = Persistence::client_of(server.id, fresh.family, prefix, fresh.client);
-  const uint16_t was = context.persistence->find(client, context.now);
+  const Nanos activated = context.shared->groups[server.group].activated.load(relaxed);
+  const uint16_t was = context.persistence->find(client, context.now, activated);
   int chosen = reserved(context, pool, was);
   bool persisted = chosen >= 0;
   if (!persisted) chosen = scheduled(context, pool, fresh, client_port, why);
   if (chosen < 0) return chosen;
 
   const uint16_t endpoint = pool.members[static_cast<size_t>(chosen)].endpoint;
-  const Persistence::Settled settled = context.persistence->settle(client, was, endpoint, rule.timeout, context.now);
+  const Persistence::Settled settled =
+      context.persistence->settle(client, was, endpoint, rule.timeout, context.now, activated);
   if (settled.replaced) context.counters->add(Count::kPersistenceReplaced);
   if (settled.endpoint != endpoint) {
     // Another worker has just given this client to another member.

@@ -42,6 +42,7 @@ SystemError Engine::open(const EngineOptions& options, SharedState* shared) {
   digest_.start(&table_, runtime_.get(), shared);
   source_.start(&table_, runtime_.get(), shared, options.workers, &digest_);
   sink_.start(&table_, runtime_.get(), shared, &ports_, me(), &digest_);
+  sink_.set_persistence(&persistence_);
   translate_mirror_names();
 
   auto nothing = std::make_unique<Policy>();
@@ -123,6 +124,7 @@ SystemError Engine::set_policy(PolicyDraft draft) {
   publish_states(draft);
   ids_.commit(draft);
   policy_.swap(std::move(draft.policy));
+  source_.set_persistence(&persistence_, policy_.current());
   sink_.set_members(policy_.current());
   translate_mirror_names();
   tell_holders();

@@ -8,6 +8,8 @@
 // The mark is the truth and the ring a hint: a slot number in a ring whose connection is not pending (any
 // more) is passed over. take() clears the mark before it reads, so a change in between is marked anew.
 //
+// What is mirrored of persistence entries stands in persistence.h.
+//
 // What is mirrored: TCP of a virtual server with mirror on, from the end of its handshake on; with mirror: commit from
 // its SYN on; with after: from when it has lived so long, and then UDP, too. A half-open connection is told as one
 // whose member has answered: what of the handshake is missing is the same to the peer. Once the peer knows a connection
@@ -30,6 +32,7 @@
 #include "conn_table.h"
 #include "limits.h"
 #include "mirror_digest.h"
+#include "persistence.h"
 #include "ring.h"
 #include "runtime.h"
 #include "shared_state.h"
@@ -107,6 +110,9 @@ class MirrorSource {
   // Changes that found their ring full, since start. Such a one may be told behind a later one of the same tuple.
   uint64_t deferrals() const;
   size_t bulk_announced() const;
+  // Persistence entries are told with the connections that went by them: of which virtual servers `policy` says.
+  void set_persistence(Persistence* persistence, const struct Policy* policy);
+
   // Virtual servers that lost closes (VirtualServerState::lost_closes) since their last bulk began: only another makes
   // the tables equal.
   std::vector<uint16_t> lost_servers() const;
@@ -144,6 +150,7 @@ class MirrorSink {
   void set_dictionary(const MirrorDictionary& dictionary);
   // Members by address and port, so that records name them by neither index nor id.
   void set_members(const struct Policy* policy);
+  void set_persistence(Persistence* persistence);
   // `refused`, if given, receives the sequences of records that were refused, and has room for one of each.
   Applied apply(const uint8_t* records, size_t bytes, uint8_t generation, Nanos now, RefusedRecords* refused = nullptr);
   // Ends a bulk: connections that the peer once knew, of groups that are not active here, and that this

@@ -18,6 +18,7 @@ constexpr auto acquire = std::memory_order_acquire;
 constexpr auto acq_rel = std::memory_order_acq_rel;
 
 constexpr uint8_t kTcp = 6, kUdp = 17;
+constexpr Deciseconds kPersistenceMax = 864'000;  // a day, as the config has it
 // Records looked up together, so that their cache misses overlap.
 constexpr size_t kTogether = 32;
 // A worker may open or close a flow while its record is applied; each try meets another change.
@@ -37,6 +38,8 @@ struct Parsed {
   NewConnection fresh;
   FlowKey from_client;
   uint64_t hash;
+  uint8_t prefix;  // kPersistence: it, the timeout, `fresh.client` and what names the virtual server and the member
+  Deciseconds timeout;
 };
 
 FlowKey flow_of(uint8_t family, uint8_t protocol, const uint8_t* source, const uint8_t* destination,
@@ -129,8 +132,27 @@ constexpr size_t size_of(wire::MirrorKind kind) {
       return sizeof(wire::MirrorClose<kAddressBytes>);
     case wire::MirrorKind::kDirect:
       return sizeof(wire::MirrorDirect<kAddressBytes>);
+    case wire::MirrorKind::kPersistence:
+      return sizeof(wire::MirrorPersistence<kAddressBytes>);
   }
   return 0;
+}
+
+template <size_t kAddressBytes>
+bool read_persistence(const wire::MirrorPersistence<kAddressBytes>& record, Parsed* parsed) {
+  NewConnection& fresh = parsed->fresh;
+  fresh.virtual_server = record.virtual_server.host();
+  fresh.group = record.group;
+  fresh.term = record.term.host();
+  std::memcpy(fresh.client, record.client, kAddressBytes);
+  parsed->prefix = record.prefix;
+  parsed->timeout = record.timeout.host();
+  parsed->member_family = record.member_family;
+  std::memcpy(parsed->member, record.member, sizeof parsed->member);
+  parsed->member_port = record.member_port;
+  return record.prefix >= 1 && record.prefix <= 8 * kAddressBytes && record.group < kGroupsMax &&
+         parsed->timeout >= 1 && parsed->timeout <= kPersistenceMax &&
+         (record.member_family == 4 || record.member_family == 6);
 }
 
 // The size of the record that begins here, if it is whole and valid; else 0.
@@ -138,6 +160,8 @@ template <size_t kAddressBytes>
 size_t read_record(const uint8_t* bytes, size_t available, Parsed* parsed) {
   const size_t size = size_of<kAddressBytes>(parsed->kind);
   if (size == 0 || available < size) return 0;
+  if (parsed->kind == wire::MirrorKind::kPersistence)
+    return read_persistence(*reinterpret_cast<const wire::MirrorPersistence<kAddressBytes>*>(bytes), parsed) ? size : 0;
   NewConnection& fresh = parsed->fresh;
   read_flow(*reinterpret_cast<const wire::MirrorClose<kAddressBytes>*>(bytes), parsed);
   if (fresh.protocol != kTcp && fresh.protocol != kUdp) return 0;
@@ -228,6 +252,7 @@ struct MirrorSink::Impl {
   // False: there is no room for it, or something else stands in its place.
   bool apply_state(const NewConnection& fresh, const Parsed& parsed, Nanos now, Applied* applied);
   void apply_close(const Parsed& parsed, Nanos now, Applied* applied);
+  void apply_persistence(Parsed* parsed, Nanos now, Applied* applied);
   bool is_newer(const NewConnection& fresh, const Connection& connection) const;
   bool is_same(const NewConnection& fresh, const Connection& connection) const;
   bool update(Connection& connection, const NewConnection& fresh, Nanos now) const;
@@ -246,6 +271,7 @@ struct MirrorSink::Impl {
   MirrorDictionary dictionary;
   MemberIndex members;
   MirrorDigest* digest = nullptr;
+  Persistence* persistence = nullptr;
   Nanos applied_at = 0;  // of the last records: near enough for what is closed at the end of a bulk
 };
 
@@ -265,6 +291,7 @@ void MirrorSink::start(ConnTable* table, Runtime* runtime, SharedState* shared, 
 }
 
 void MirrorSink::set_dictionary(const MirrorDictionary& dictionary) { impl_->dictionary = dictionary; }
+void MirrorSink::set_persistence(Persistence* persistence) { impl_->persistence = persistence; }
 void MirrorSink::set_members(const Policy* policy) { impl_->members.build(*policy); }
 
 Applied MirrorSink::apply(const uint8_t* records, size_t bytes, uint8_t generation, Nanos now,
@@ -284,6 +311,7 @@ Applied MirrorSink::apply(const uint8_t* records, size_t bytes, uint8_t generati
         break;
       }
       offset += size;
+      if (parsed.kind == wire::MirrorKind::kPersistence) continue;
       NewConnection& fresh = parsed.fresh;
       fresh.generation = generation;
       parsed.from_client = flow_of(fresh.family, fresh.protocol, fresh.client, fresh.virtual_address, fresh.client_port,
@@ -292,10 +320,14 @@ Applied MirrorSink::apply(const uint8_t* records, size_t bytes, uint8_t generati
       sink.table->prefetch_bucket(parsed.hash);
       if (parsed.kind != wire::MirrorKind::kClose) sink.table->prefetch_bucket(sink.table->hash(from_server_of(fresh)));
     }
-    for (size_t i = 0; i < count; ++i) sink.table->prefetch_slot(together[i].hash);
+    for (size_t i = 0; i < count; ++i) {
+      if (together[i].kind != wire::MirrorKind::kPersistence) sink.table->prefetch_slot(together[i].hash);
+    }
     for (size_t i = 0; i < count; ++i) {
       Parsed& parsed = together[i];
-      if (parsed.kind == wire::MirrorKind::kClose) {
+      if (parsed.kind == wire::MirrorKind::kPersistence) {
+        sink.apply_persistence(&parsed, now, &applied);
+      } else if (parsed.kind == wire::MirrorKind::kClose) {
         sink.apply_close(parsed, now, &applied);
       } else if (!sink.translate(&parsed)) {
         ++applied.unknown;
@@ -376,6 +408,21 @@ void MirrorSink::Impl::apply_close(const Parsed& parsed, Nanos now, Applied* app
     ++applied->applied;
   } else {
     ++applied->stale;
+  }
+}
+
+// The active unit decides where a client goes; it tells an entry once more when that changes.
+void MirrorSink::Impl::apply_persistence(Parsed* parsed, Nanos now, Applied* applied) {
+  const NewConnection& fresh = parsed->fresh;
+  if (persistence == nullptr || !translate(parsed)) {
+    ++applied->unknown;
+  } else if (role_of(fresh.group) != Role::kStandby) {
+    ++applied->stale;
+  } else {
+    const Persistence::Client client =
+        Persistence::client_of(fresh.virtual_server, fresh.family, parsed->prefix, fresh.client);
+    persistence->apply(client, fresh.endpoint, parsed->timeout, to_deciseconds(now));
+    ++applied->applied;
   }
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "mirror.h"
+#include "policy.h"
 #include "seam.h"
 
 namespace tandem {
@@ -24,7 +25,10 @@ constexpr uint32_t kTogether = 32;
 constexpr size_t kBulkSlots = size_t{1} << 17;
 // Of connections that are offered; terms of active units begin at 1.
 constexpr uint16_t kOfferedTerm = 0;
-constexpr size_t kRecordMax = sizeof(wire::MirrorState<16>);
+// Places of persistence entries that a bulk looks at in one take(), the same.
+constexpr size_t kBulkPlaces = size_t{1} << 17;
+// A connection's, and that of the persistence entry that it went by.
+constexpr size_t kRecordMax = sizeof(wire::MirrorState<16>) + sizeof(wire::MirrorPersistence<16>);
 
 // A number that wraps is later if it is ahead by less than half of its range (RFC 1982).
 bool later(uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) > 0; }
@@ -140,6 +144,24 @@ wire::MirrorDirect<kAddressBytes> direct_of(const wire::MirrorHead& head, const 
 }
 static_assert(std::endian::native == std::endian::little);
 
+template <size_t kAddressBytes>
+wire::MirrorPersistence<kAddressBytes> persistence_of(const Persistence::Entry& entry, uint8_t group, uint16_t term,
+                                                      const EndpointAddress& member) {
+  wire::MirrorPersistence<kAddressBytes> record{};
+  record.kind_family =
+      static_cast<uint8_t>(static_cast<uint8_t>(wire::MirrorKind::kPersistence) << 4 | entry.client.family);
+  record.prefix = entry.client.prefix;
+  record.member_family = member.family;
+  record.group = group;
+  record.term = term;
+  record.virtual_server = entry.client.server;
+  record.timeout = entry.timeout;
+  record.member_port = member.port;
+  std::memcpy(record.client, entry.client.network, kAddressBytes);
+  std::memcpy(record.member, member.octets, sizeof record.member);
+  return record;
+}
+
 }  // namespace
 
 struct MirrorSource::Impl {
@@ -149,10 +171,10 @@ struct MirrorSource::Impl {
     uint32_t urgent_sampled = 0, urgent_seen = 0;
   };
 
-  Role role_of(const Connection& connection) const {
-    return static_cast<Role>(shared->groups[connection.group].role.load(acquire));
-  }
-  bool active_here(const Connection& connection) const { return role_of(connection) != Role::kStandby; }
+  Role role_of(uint8_t group) const { return static_cast<Role>(shared->groups[group].role.load(acquire)); }
+  Role role_of(const Connection& connection) const { return role_of(connection.group); }
+  bool active_here(uint8_t group) const { return role_of(group) != Role::kStandby; }
+  bool active_here(const Connection& connection) const { return active_here(connection.group); }
   bool mirrored(const Connection& connection) const {
     const MirrorRule rule = runtime->virtual_servers[connection.virtual_server].mirror.load(relaxed);
     if (connection.protocol == kTcp) return rule.mode != MirrorMode::kOff;
@@ -166,6 +188,16 @@ struct MirrorSource::Impl {
   bool drain(PendingRing& ring, Participant who, Output& out);
   void take_pending(Participant who, Connection& connection, Output& out);
   void continue_bulk(Output& out);
+  bool continue_persistence(Output& out);
+  void tell_persistence(const Connection& connection, Output& out);
+  void encode(const Persistence::Entry& entry, Output& out);
+  // A peer that names what it refuses knows records of persistence entries, too.
+  bool mirrors_persistence(uint16_t server) const {
+    const SourcePersistence& rule = persistence_rules[server];
+    return runtime->commit_wanted.load(relaxed) && rule.timeout != 0 && rule.mirror &&
+           runtime->virtual_servers[server].mirror.load(relaxed).mode != MirrorMode::kOff;
+  }
+  Nanos activated(uint8_t group) const { return shared->groups[group].activated.load(relaxed); }
   bool announce(Connection& connection, Output& out);
   void encode(Connection& connection, wire::MirrorKind kind, uint32_t control, Output& out);
   void encode(Connection& connection, wire::MirrorKind kind, uint32_t control, uint16_t term, Output& out);
@@ -198,6 +230,10 @@ struct MirrorSource::Impl {
   // Of each virtual server, VirtualServerState::lost_closes when its last bulk began.
   std::array<uint32_t, kVirtualServersMax> lost_before_bulk{};
   MirrorDigest* digest = nullptr;
+  Persistence* persistence = nullptr;
+  std::array<SourcePersistence, kVirtualServersMax> persistence_rules{};
+  std::array<uint8_t, kVirtualServersMax> group_of{};
+  size_t bulk_place = 0;
 };
 
 MirrorSource::MirrorSource() : impl_(new Impl) {}
@@ -397,6 +433,7 @@ void MirrorSource::Impl::take_pending(Participant who, Connection& connection, O
   seam();
   const bool dead = control & Control::kDead;
   if (tell) encode(connection, dead ? wire::MirrorKind::kClose : wire::MirrorKind::kState, control, out);
+  if (tell && !dead && !(control & Control::kAnnounced)) tell_persistence(connection, out);
   if (tell && digest != nullptr) {
     if (dead) digest->subtract(MirrorDigest::Side::kTold, connection);
     if (!(control & Control::kAnnounced)) digest->add(MirrorDigest::Side::kTold, connection);
@@ -432,6 +469,7 @@ void MirrorSource::start_bulk(const ServerSet* only, bool offers) {
   impl_->bulk_offers = offers;
   impl_->bulk_running = true;
   impl_->bulk_cursor = 0;
+  impl_->bulk_place = 0;
   impl_->bulk_announced = 0;
   impl_->bulk_of = only != nullptr ? *only : ServerSet{}.set();
   for (size_t server = 0; server < kVirtualServersMax; ++server)
@@ -459,7 +497,51 @@ void MirrorSource::Impl::continue_bulk(Output& out) {
     Connection* connection = table->at(bulk_cursor);
     if (connection != nullptr && announce(*connection, out)) ++bulk_announced;
   }
-  if (bulk_cursor >= end) bulk_running = false;
+  if (bulk_cursor >= end && continue_persistence(out)) bulk_running = false;
+}
+
+// True: all entries are told.
+bool MirrorSource::Impl::continue_persistence(Output& out) {
+  if (persistence == nullptr || !runtime->commit_wanted.load(relaxed)) return true;
+  const Nanos now = boottime_now();
+  const size_t end = persistence->places();
+  const size_t stop = std::min(end, bulk_place + kBulkPlaces);
+  for (; bulk_place < stop && out.has_room(); ++bulk_place) {
+    Persistence::Entry entry;
+    if (!persistence->at(bulk_place, now, &entry) && !entry.is_from_peer) continue;
+    const uint16_t server = entry.client.server;
+    if (!bulk_of[server] || !mirrors_persistence(server) || !active_here(group_of[server])) continue;
+    if (persistence->take_at(bulk_place, now, activated(group_of[server]), &entry)) encode(entry, out);
+  }
+  return bulk_place >= end;
+}
+
+// A half-open connection's is not told: a flood makes no records.
+void MirrorSource::Impl::tell_persistence(const Connection& connection, Output& out) {
+  const uint16_t server = connection.virtual_server;
+  if (persistence == nullptr || !mirrors_persistence(server)) return;
+  const SourcePersistence& rule = persistence_rules[server];
+  const Persistence::Client client =
+      Persistence::client_of(server, connection.family, connection.family == 4 ? rule.prefix4 : rule.prefix6,
+                             addresses_of(*table, connection).client);
+  Persistence::Entry entry;
+  if (persistence->take_untold(client, boottime_now(), activated(connection.group), &entry)) encode(entry, out);
+}
+
+void MirrorSource::Impl::encode(const Persistence::Entry& entry, Output& out) {
+  const uint8_t group = group_of[entry.client.server];
+  const auto term = static_cast<uint16_t>(shared->groups[group].term.load(relaxed));
+  const EndpointAddress& member = runtime->endpoint_addresses[entry.endpoint];
+  entry.client.family == 6 ? out.append(persistence_of<16>(entry, group, term, member))
+                           : out.append(persistence_of<4>(entry, group, term, member));
+}
+
+void MirrorSource::set_persistence(Persistence* persistence, const Policy* policy) {
+  impl_->persistence = persistence;
+  for (const VirtualServer& server : policy->virtual_servers) {
+    impl_->persistence_rules[server.id] = server.persistence;
+    impl_->group_of[server.id] = server.group;
+  }
 }
 
 // A dead connection's close is in a ring already. One that is not mirrored (any more) will be dropped by the

@@ -5,8 +5,10 @@
 // for the virtual server's timeout after the last connection that used it. A full set gives up the entry that was used
 // longest ago.
 //
-// Every change of an entry goes through settle() and nothing else does, so that is where a mirror learns of it; what a
-// peer tells is entered by apply().
+// The peer is told of an entry with the first record of a connection that went by it, and again when a quarter of its
+// timeout has passed since (take_untold()); what a peer tells is entered by apply(). So what it holds ends by a quarter
+// late at most and is not told of an end. An entry of the peer's whose time was not over when this unit took over
+// (`activated`, of its traffic group) begins its timeout anew then.
 #pragma once
 
 #include <cstddef>
@@ -37,10 +39,12 @@ class Persistence {
 
   struct Entry {
     Client client;
-    uint16_t endpoint;  // id of the member
-    Deciseconds seen;   // of the last connection that used it
-    Deciseconds timeout;
-    bool is_alive(Deciseconds now) const { return client.family != 0 && uint64_t{seen} + timeout > now; }
+    uint16_t endpoint;          // id of the member
+    uint16_t told;              // when the peer was told, in kToldUnit; 0: it was not
+    Deciseconds seen;           // of the last connection that used it, or the peer's last record
+    uint32_t timeout : 31;      // Deciseconds
+    uint32_t is_from_peer : 1;  // and no connection of ours has used it since
+    bool is_alive(Deciseconds now, Deciseconds activated = 0) const;
   };
 
   Persistence() = default;
@@ -51,7 +55,7 @@ class Persistence {
   bool reserve(size_t entries = kEntries);
 
   // Any thread. The endpoint of the client's entry, or kNone.
-  uint16_t find(const Client& client, Nanos now) const;
+  uint16_t find(const Client& client, Nanos now, Nanos activated = 0) const;
 
   // A connection of the client goes to `endpoint`, where find() said `was`. If another worker has entered another
   // endpoint meanwhile, that one stands and is given back, refreshed, so that two connections at the same time go to
@@ -60,10 +64,16 @@ class Persistence {
     uint16_t endpoint;
     bool replaced;  // the set was full, and an entry that was alive is gone
   };
-  Settled settle(const Client& client, uint16_t was, uint16_t endpoint, Deciseconds timeout, Nanos now);
+  Settled settle(const Client& client, uint16_t was, uint16_t endpoint, Deciseconds timeout, Nanos now,
+                 Nanos activated = 0);
 
   // The same from a peer: what it says stands, unless ours is of a later connection.
   void apply(const Client& client, uint16_t endpoint, Deciseconds timeout, Deciseconds seen);
+
+  // JavaScript thread. Whether the peer is to be told of the client's entry; if so it counts as told from now on.
+  bool take_untold(const Client& client, Nanos now, Nanos activated, Entry* entry);
+  // The same of the entry in a place, told or not; false: none that is alive.
+  bool take_at(size_t place, Nanos now, Nanos activated, Entry* entry);
 
   // ---- walking; `place` runs over [0, places())
   size_t places() const { return sets_ * kWays; }
@@ -75,15 +85,17 @@ class Persistence {
  private:
   static constexpr size_t kWays = 8;
   static constexpr size_t kLocks = 1024;
+  static constexpr Deciseconds kToldUnit = 16;  // so that 16 bits are more than the longest timeout, a day
 
   struct alignas(64) Set {
     Entry entries[kWays];
   };
 
+  static uint16_t told_at(Deciseconds now);
   size_t set_of(const Client& client) const;
   SpinLock& lock_of(size_t set) const { return locks_[set % kLocks]; }
   // The client's entry, alive or not; else the place for it: a free or dead one, else that of the oldest.
-  Entry& place_for(Set& set, const Client& client, Deciseconds now) const;
+  Entry& place_for(Set& set, const Client& client, Deciseconds now, Deciseconds activated) const;
 
   ReservedMemory memory_;
   Set* table_ = nullptr;

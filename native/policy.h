@@ -94,6 +94,7 @@ struct SourcePersistence {
   Deciseconds timeout = 0;  // after the last new connection; 0: no persistence
   uint8_t prefix4 = 32;     // bits of the client's address that make it the same client
   uint8_t prefix6 = 128;
+  bool mirror = true;  // with the connections, where those are mirrored
 };
 
 // SNAT addresses of one family; automap is the group's floating address on the member's link.

@@ -83,6 +83,8 @@ export interface SourcePersistence {
   readonly prefix6: number;
   /** After the last new connection; tenths are kept. */
   readonly timeoutS: number;
+  /** Entries are mirrored with the connections, where those are. Default: they are. */
+  readonly mirror?: boolean;
 }
 
 /** How connections of a virtual server are mirrored: native/mirror_rule.h. */

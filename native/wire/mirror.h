@@ -33,6 +33,20 @@
 //   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //   | tunnel: 0, 1  | member family | member address, 16 octets     |
 //   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//
+// A persistence entry has no flow. Its client is told apart by the first bits of its address, the rest is zero:
+//
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//   |  kind, family |  prefix bits  | member family | traffic group |
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//   |             term              |        virtual server         |
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//   |                  timeout, tenths of a second                  |
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//   |          member port          |             zero              |
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//   |  client address: 4 octets, IPv6 16; member address: 16 octets |
+//   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 #pragma once
 
 #include <cstddef>
@@ -44,7 +58,7 @@
 namespace tandem::wire {
 
 // In the high four bits of kind_family; 4 or 6, the address family of the flow, in the low four.
-enum class MirrorKind : uint8_t { kState = 1, kClose = 2, kDirect = 3 };
+enum class MirrorKind : uint8_t { kState = 1, kClose = 2, kDirect = 3, kPersistence = 4 };
 
 // In MirrorHead::state, beside the TcpState.
 inline constexpr uint8_t kMirrorNoSnat = 0x80;
@@ -92,7 +106,23 @@ struct MirrorDirect {
   uint8_t member[16];  // IPv4 in the first four
 };
 
+template <size_t kAddressBytes>
+struct MirrorPersistence {
+  uint8_t kind_family;
+  uint8_t prefix;
+  uint8_t member_family;
+  uint8_t group;
+  be16 term;
+  be16 virtual_server;  // the sender's id, translated by its dictionary
+  be32 timeout;
+  be16 member_port;  // as the config has it; 0: it has none
+  be16 zero;
+  uint8_t client[kAddressBytes];
+  uint8_t member[16];  // IPv4 in the first four
+};
+
 static_assert(sizeof(MirrorHead) == 16);
+static_assert(sizeof(MirrorPersistence<4>) == 36 && sizeof(MirrorPersistence<16>) == 48);
 static_assert(sizeof(MirrorDirect<4>) == 54 && sizeof(MirrorDirect<16>) == 78);
 static_assert(sizeof(MirrorClose<4>) == 24 && sizeof(MirrorState<4>) == 46);
 static_assert(sizeof(MirrorClose<16>) == 48 && sizeof(MirrorState<16>) == 94);

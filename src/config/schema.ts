@@ -280,6 +280,10 @@ const persistence = z.strictObject({
       .meta({ description: 'IPv4 addresses alike in these bits are one client' }),
     prefix6: z.int().min(1).max(128).default(128).meta({ description: 'The same of IPv6; 64 is one network' }),
     timeoutS: seconds(1, 86_400).default(300).meta({ description: "After the client's last new connection" }),
+    mirror: z
+      .boolean()
+      .default(true)
+      .meta({ description: "Where the virtual server's connections are mirrored, its entries are, too" }),
   }),
 });
 

@@ -41,8 +41,8 @@ export const LAYOUT_VERSION = 1;
 export const PAYLOAD_BYTES_MAX = 1 << 20;
 /** Whole records of one batch. */
 export const BATCH_BYTES_MAX = 256 * 1024;
-/** The largest record (IPv6 state): a batch with less room than this left is full. */
-export const RECORD_BYTES_MAX = 94;
+/** The largest record (IPv6 state) and a persistence entry's behind it: a batch with less room than this is full. */
+export const RECORD_BYTES_MAX = 94 + 48;
 /** The smallest record (IPv4 close). */
 const RECORD_BYTES_MIN = 24;
 const MAGIC = 0x54444d43; // "TDMC"

@@ -189,7 +189,7 @@ TEST(digest_lap_finds_a_member_changed_in_place) {
 
 TEST(digest_bulk_of_one_virtual_server_leaves_the_others_alone) {
   MirrorUnit active(1024), standby(1024, 1, Role::kStandby);
-  active.runtime->virtual_servers[1].mirror = true;
+  active.runtime->virtual_servers[1].mirror = MirrorRule{MirrorMode::kAsync};
   standby.dictionary.virtual_servers[1] = 1;
   standby.sink.set_dictionary(standby.dictionary);
   for (uint32_t number = 0; number < 20; ++number) {
@@ -241,7 +241,7 @@ TEST(digest_says_nothing_before_a_lap_nor_across_a_change_of_roles) {
 
 TEST(digest_lost_closes_name_their_virtual_server) {
   MirrorUnit active(64), standby(64, 1, Role::kStandby);
-  active.runtime->virtual_servers[3].mirror = true;
+  active.runtime->virtual_servers[3].mirror = MirrorRule{MirrorMode::kAsync};
   standby.dictionary.virtual_servers[3] = 3;
   standby.sink.set_dictionary(standby.dictionary);
   std::vector<Connection*> opened;

@@ -32,7 +32,7 @@ TEST(digest_laps_among_workers_raise_no_false_alarm) {
   MirrorSource source;
   source.start(&table, runtime.get(), shared.get(), kWorkers, &digest);
   runtime->mirror_wanted = true;
-  runtime->virtual_servers[0].mirror = true;
+  runtime->virtual_servers[0].mirror = MirrorRule{MirrorMode::kAsync};
   runtime->endpoint_addresses[0].family = 4;  // the member of numbered()
   std::memcpy(runtime->endpoint_addresses[0].octets, numbered(0).member, 4);
   MirrorUnit standby(2 * kNumbers, 1, Role::kStandby);

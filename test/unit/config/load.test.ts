@@ -82,9 +82,19 @@ describe('a valid config', () => {
 
   test('persistence: source alone has defaults, and what is said of it is kept', () => {
     const text = changed('trafficGroup: main, mirror: async', 'trafficGroup: main, persistence: { source: {} }');
-    expect(loaded(text).virtualServers[0]!.persistence).toEqual({ prefix4: 32, prefix6: 128, timeoutS: 300 });
+    expect(loaded(text).virtualServers[0]!.persistence).toEqual({
+      prefix4: 32,
+      prefix6: 128,
+      timeoutS: 300,
+      mirror: true,
+    });
     const said = text.replace('source: {}', 'source: { prefix4: 24, prefix6: 64, timeoutS: 60 }');
-    expect(loaded(said).virtualServers[0]!.persistence).toEqual({ prefix4: 24, prefix6: 64, timeoutS: 60 });
+    expect(loaded(said).virtualServers[0]!.persistence).toEqual({
+      prefix4: 24,
+      prefix6: 64,
+      timeoutS: 60,
+      mirror: true,
+    });
   });
 
   test('has canonical addresses', () => {

@@ -21,20 +21,23 @@ import {
 } from '../../support/memory_datapath.js';
 import { ipFrame, tcp } from '../../support/packets.js';
 
-function segment(flags: string, sourcePort = 40_000) {
-  const frame = ipFrame(
+function segmentOf(source: string, flags: string, sourcePort: number): Uint8Array {
+  return ipFrame(
     { from: CLIENT_MAC, to: VIRTUAL_MAC },
-    { source: CLIENT, destination: VIRTUAL_ADDRESS },
+    { source, destination: VIRTUAL_ADDRESS },
     tcp({ sourcePort, destinationPort: 80, flags, acknowledgment: flags === 'S' ? 0 : 1001 }),
   );
-  return { atS: 1, device: CLIENT_DEVICE, frame };
 }
 
-function reply(flags: string, snatPort: number) {
+function segment(flags: string, sourcePort = 40_000) {
+  return { atS: 1, device: CLIENT_DEVICE, frame: segmentOf(CLIENT, flags, sourcePort) };
+}
+
+function reply(flags: string, snatPort: number, sourcePort = 8080) {
   const frame = ipFrame(
     { from: MEMBER_MAC, to: VIRTUAL_MAC },
     { source: MEMBER, destination: FLOATING },
-    tcp({ sourcePort: 8080, destinationPort: snatPort, flags }),
+    tcp({ sourcePort, destinationPort: snatPort, flags }),
   );
   return { atS: 1, device: SERVER_DEVICE, frame };
 }
@@ -75,6 +78,38 @@ test('a connection of the active unit goes on at the standby unit after a takeov
   expect(b.datapath.connections(0, 10, 'www').rows).toEqual([{ ...row, fromPeer: true, idleS }]);
   b.shared.setRole(0, 'active', 2, Number.POSITIVE_INFINITY);
   expect(b.replay([segment('A'), reply('A', snatPort)]).map(({ verdict }) => verdict)).toEqual(['forward', 'forward']);
+});
+
+test('a client goes to the same member after a takeover, as long as its persistence says', () => {
+  const others = Array.from({ length: 7 }, (_, index) => ({ ...policy.pools[0]!.members[0]!, port: 8081 + index }));
+  const many = {
+    ...policy,
+    pools: policy.pools.map((pool) => ({ ...pool, members: [...pool.members, ...others] })),
+    virtualServers: [{ ...virtualServer, persistence: { prefix4: 32, prefix6: 64, timeoutS: 300 } }],
+  };
+  const [a, b] = ([0, 1] as const).map((unit) => new MemoryDatapath({ unit }).activate(many)) as [
+    MemoryDatapath,
+    MemoryDatapath,
+  ];
+  for (const { datapath } of [a, b]) {
+    const hop = { address: MEMBER, device: SERVER_DEVICE, mac: MEMBER_MAC, vlan: 0 };
+    datapath.setNextHops(others.map(({ port }) => ({ ...hop, port })));
+  }
+  b.shared.setRole(0, 'standby', 0, 0);
+  a.datapath.setMirrorWanted(true, true);
+  b.datapath.setMirrorDictionary(a.datapath.mirrorDictionary());
+  // The scheduler's turn is at another member by the time that the client comes.
+  a.replay([1, 2, 3].map((last) => ({ ...segment('S'), frame: segmentOf(`10.1.0.${last + 20}`, 'S', 40_000) })));
+  a.replay([segment('S')]);
+  const opened = a.datapath.connections(0, 10, null).rows.find(({ client }) => client === `${CLIENT}:40000`)!;
+  const [, memberPort] = opened.member.split(':');
+  a.replay([reply('SA', Number(opened.snat.split(':')[1]), Number(memberPort)), segment('A')]);
+  expect(b.datapath.applyMirror(take(a), 1)).toMatchObject({ applied: 2, stale: 0, unknown: 0, malformed: false });
+  b.shared.setRole(0, 'active', 2, Number.POSITIVE_INFINITY);
+  b.replay([41_000, 42_000, 43_000].map((port) => segment('S', port)));
+  const members = b.datapath.connections(0, 10, null).rows.map(({ member }) => member);
+  expect(members).toEqual(Array.from({ length: 4 }, () => `${MEMBER}:${memberPort}`));
+  expect(b.counters()['persisted']).toBe(3);
 });
 
 test('without the peer wanting it, or with mirroring off, nothing is pending', () => {
