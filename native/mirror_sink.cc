@@ -281,8 +281,8 @@ MirrorSink::MirrorSink() : impl_(new Impl) {
 }
 MirrorSink::~MirrorSink() = default;
 
-void MirrorSink::start(ConnTable* table, Runtime* runtime, SharedState* shared, SnatPorts* snat_ports,
-                       Participant who, MirrorDigest* digest) {
+void MirrorSink::start(ConnTable* table, Runtime* runtime, SharedState* shared, SnatPorts* snat_ports, Participant who,
+                       MirrorDigest* digest) {
   impl_->table = table;
   impl_->shared = shared;
   impl_->who = who;
@@ -450,8 +450,7 @@ bool MirrorSink::Impl::is_same(const NewConnection& fresh, const Connection& con
 void MirrorSink::Impl::learn_port(const NewConnection& fresh) const {
   if (fresh.no_snat) return;
   const int address = books.snat_ports->find_address(fresh.family, fresh.snat);
-  if (address >= 0)
-    books.snat_ports->learn(static_cast<uint16_t>(address), fresh.endpoint, fresh.snat_port.host());
+  if (address >= 0) books.snat_ports->learn(static_cast<uint16_t>(address), fresh.endpoint, fresh.snat_port.host());
 }
 
 bool MirrorSink::Impl::close(Connection& connection, Nanos now) {

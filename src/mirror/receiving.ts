@@ -10,9 +10,9 @@
 import type { Fault } from './codec.js';
 import type { Message } from './messages.js';
 import { clear, holds } from './roles.js';
-import { count } from './sending.js';
 import {
   type Action,
+  count,
   type Input,
   type Millis,
   type OpenLink,

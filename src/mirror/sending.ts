@@ -14,7 +14,7 @@ import { sameGroups } from './roles.js';
 import { endServerBulk } from './server_bulk.js';
 import {
   type Action,
-  type Counters,
+  count,
   FLUSHES_MAX,
   type Input,
   type Millis,
@@ -258,11 +258,4 @@ function paceMs(settings: Settings): Millis {
 
 function sum(batches: readonly Unacked[], field: 'bytes' | 'records'): number {
   return batches.reduce((total, batch) => total + batch[field], 0);
-}
-
-/** Adds to some counters. */
-export function count(counters: Counters, more: Partial<Counters>): Counters {
-  const next: Record<string, number> = { ...counters };
-  for (const [name, value] of Object.entries(more)) next[name] = (next[name] ?? 0) + value;
-  return next as Counters;
 }

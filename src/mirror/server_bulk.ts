@@ -15,10 +15,10 @@
 
 import type { Message } from './messages.js';
 import { clear, sameGroups } from './roles.js';
-import { count } from './sending.js';
 import {
   type Action,
   type Agreement,
+  count,
   DIGEST_VERSION,
   type Input,
   type Millis,

@@ -44,7 +44,6 @@ import type { GroupRole, Hello, Message } from './messages.js';
 import { dropIfDue, onApplied, onBatch, onBulkBegin, onBulkEnd, onDropped } from './receiving.js';
 import {
   beginBulk,
-  count,
   onAck,
   onDrained,
   onFlush,
@@ -70,6 +69,7 @@ import {
   CONFIG_VERSION,
   COUNTERS,
   type Counters,
+  count,
   DIGEST_VERSION,
   GREETING_MS,
   type Input,

@@ -272,6 +272,13 @@ export const COUNTERS = {
 export type CounterName = keyof typeof COUNTERS;
 export type Counters = Readonly<Record<CounterName, number>>;
 
+/** Adds to some counters. */
+export function count(counters: Counters, more: Partial<Counters>): Counters {
+  const next: Record<string, number> = { ...counters };
+  for (const [name, value] of Object.entries(more)) next[name] = (next[name] ?? 0) + value;
+  return next as Counters;
+}
+
 export type Input =
   | { readonly type: 'start' }
   | { readonly type: 'stop' }
