@@ -50,8 +50,9 @@ const churnPolicy: PolicyDescription = {
     ...virtualServer,
     name,
     address: addressOf(index),
-    // An ACK opens a connection, and the members see the client: one frame for each change, and no port runs out.
+    // An ACK opens a connection, and nobody waits for the member: one frame for each change, and no port runs out.
     unknown: 'adopt' as const,
+    forwarding: 'dsr' as const,
     snatAddresses: [],
     idleTimeoutS: { ...virtualServer.idleTimeoutS, established: 3_600, closing: 0.1 },
   })),
@@ -107,7 +108,7 @@ export class ChurningPair {
     const faults = [
       record({ kind: 2, term: 2, client: deleted.client, virtual: deleted.virtual }),
       record({
-        kind: 1,
+        kind: 3,
         term: 1,
         client: altered.client,
         virtual: altered.virtual,
@@ -115,7 +116,7 @@ export class ChurningPair {
         server: this.a.idOf('altered'),
       }),
       record({
-        kind: 1,
+        kind: 3,
         term: 1,
         client: '10.1.9.9:999',
         virtual: addressOf(2) + ':80',
@@ -213,7 +214,7 @@ function segment(server: number, client: number, flags: string): Uint8Array {
 }
 
 interface Fault {
-  readonly kind: 1 | 2;
+  readonly kind: 2 | 3;
   readonly term: number;
   readonly client: string;
   readonly virtual: string;
@@ -221,9 +222,9 @@ interface Fault {
   readonly server?: number;
 }
 
-/** native/wire/mirror.h, IPv4, without SNAT. Newer than the quiet connections' records and older than what comes. */
+/** native/wire/mirror.h, IPv4, not translated. Newer than the quiet connections' records and older than what comes. */
 function record({ kind, term, client, virtual, member, server }: Fault): Uint8Array {
-  const bytes = new Uint8Array(kind === 1 ? 46 : 24);
+  const bytes = new Uint8Array(kind === 3 ? 54 : 24);
   const view = new DataView(bytes.buffer);
   const put = (at: number, address: string): void => bytes.set(address.split('.').map(Number), at);
   const [clientAddress = '', clientPort] = client.split(':');
@@ -240,7 +241,8 @@ function record({ kind, term, client, virtual, member, server }: Fault): Uint8Ar
   put(20, virtualAddress);
   if (kind === 2) return bytes;
   view.setUint16(24, 8080);
-  view.setUint16(28, server ?? 0);
+  view.setUint16(26, server ?? 0);
+  view.setUint8(37, 4);
   put(38, member ?? '');
   return bytes;
 }
