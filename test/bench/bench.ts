@@ -13,6 +13,7 @@ import { parseArgs } from 'node:util';
 import { repositoryRoot } from '../support/lab/paths.js';
 import { bulk } from './bulk.js';
 import { channel } from './channel.js';
+import { commit } from './commit.js';
 import { type Standing, standAll } from './contenders.js';
 import { engine } from './engine.js';
 import { flood } from './flood.js';
@@ -27,7 +28,7 @@ import { summarize } from './summary.js';
 import { tcp } from './tcp.js';
 import { wire } from './wire.js';
 
-const sections: readonly Section[] = [engine, flood, wire, latency, mirror, channel, tcp, bulk];
+const sections: readonly Section[] = [engine, flood, wire, latency, mirror, channel, commit, tcp, bulk];
 /** A full run of all sections takes about a quarter of an hour. */
 const rounds = { quick: 1, full: 5, fullMin: 5 } as const;
 const directory = join(repositoryRoot, 'out', 'bench');

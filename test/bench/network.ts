@@ -76,7 +76,15 @@ export interface PairNetwork extends Network {
 }
 
 export function makePairNetwork(ground: Ground, name: string): PairNetwork {
-  const network = makeNetwork(ground, name);
+  return withStandby(ground, name, makeNetwork(ground, name));
+}
+
+/** The same with real sockets at both ends. */
+export function makePairSocketNetwork(ground: Ground, name: string): PairNetwork {
+  return withStandby(ground, name, makeSocketNetwork(ground, name));
+}
+
+function withStandby(ground: Ground, name: string, network: Network): PairNetwork {
   const standby = ground.namespace(`${name}-standby`);
   ipBatch(null, [
     `link add pair netns ${network.unit} type veth peer name pair netns ${standby}`,

@@ -3,10 +3,11 @@
 //   load serve HANDSHAKE_PORT BULK_PORT
 //   load handshakes ADDRESS PORT CONCURRENT SECONDS SOURCE...
 //   load bulk ADDRESS PORT STREAMS SECONDS SOURCE...
+//   load times ADDRESS PORT COUNT PAUSE SOURCE...
 //
 // A handshake: connect, one octet there, one octet back, RST (no TIME_WAIT anywhere). Bulk: the server sends zeros as
-// fast as they are taken. Each is one thread; a client prints one JSON object. The first tenth of the time is not
-// counted.
+// fast as they are taken. Times: how long connect() takes, one after the other, so many seconds apart. Each is one
+// thread; a client prints one JSON object. The first tenth of the time is not counted.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -15,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -122,8 +124,8 @@ struct Client {
   size_t next = 0;
 
   // Ports are chosen when it connects, so that each destination has all of them.
-  int connect_one() {
-    const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  int connect_one(int flags = SOCK_NONBLOCK) {
+    const int socket = ::socket(AF_INET, SOCK_STREAM | flags, 0);
     if (socket < 0) fail("socket");
     const int yes = 1;
     setsockopt(socket, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof yes);
@@ -199,6 +201,20 @@ void bulk(Client client, int streams, double seconds) {
   std::printf("{\"perSecond\":%.1f,\"failed\":%lu}\n", tally.rate(), failed);
 }
 
+void times(Client client, int count, double pause) {
+  std::vector<double> took;
+  for (int i = 0; i < count; ++i) {
+    const double start = now();
+    const int socket = client.connect_one(0);
+    took.push_back(now() - start);
+    reset(socket);
+    usleep(static_cast<useconds_t>(pause * 1e6));
+  }
+  std::sort(took.begin(), took.end());
+  const auto at = [&](double share) { return took[static_cast<size_t>(share * static_cast<double>(count - 1))] * 1e6; };
+  std::printf("{\"p50Us\":%.1f,\"p99Us\":%.1f}\n", at(0.5), at(0.99));
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -208,13 +224,15 @@ int main(int count, char** arguments) {
   const std::string what = count > 1 ? arguments[1] : "";
   if (what == "serve" && count == 4) {
     serve(std::atoi(arguments[2]), std::atoi(arguments[3]));
-  } else if ((what == "handshakes" || what == "bulk") && count > 6) {
+  } else if ((what == "handshakes" || what == "bulk" || what == "times") && count > 6) {
     Client client = {address_of(arguments[2], std::atoi(arguments[3])), {}};
     for (int i = 6; i < count; ++i) client.sources.push_back(address_of(arguments[i], 0));
-    (what == "bulk" ? bulk : handshakes)(client, std::atoi(arguments[4]), std::atof(arguments[5]));
+    (what == "bulk"    ? bulk
+     : what == "times" ? times
+                       : handshakes)(client, std::atoi(arguments[4]), std::atof(arguments[5]));
   } else {
     errno = EINVAL;
-    fail("serve, handshakes or bulk");
+    fail("serve, handshakes, bulk or times");
   }
   return 0;
 }
