@@ -1,6 +1,6 @@
 /**
  * `scripts/bench readme`: the tables and charts of out/bench/ into README's "How fast", between its markers. Charts go
- * to doc/bench/, for README shows them. What was measured in a hurry is refused: README says what a full run found.
+ * to docs/bench/, for README shows them. What was measured in a hurry is refused: README says what a full run found.
  */
 
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ import type { Machine } from './machine.js';
 import { chapter, type Written, withChapter } from './readme_chapter.js';
 
 const results = join(repositoryRoot, 'out', 'bench');
-const charts = join(repositoryRoot, 'doc', 'bench');
+const charts = join(repositoryRoot, 'docs', 'bench');
 const readme = join(repositoryRoot, 'README.md');
 
 export function writeChapter(sections: readonly string[]): void {
@@ -23,7 +23,7 @@ export function writeChapter(sections: readonly string[]): void {
   for (const file of readdirSync(results).filter((each) => each.endsWith('.svg'))) {
     copyFileSync(join(results, file), join(charts, file));
   }
-  writeFileSync(readme, withChapter(readFileSync(readme, 'utf8'), chapter(written, 'doc/bench')));
+  writeFileSync(readme, withChapter(readFileSync(readme, 'utf8'), chapter(written, 'docs/bench')));
 }
 
 function readSection(name: string): Written {

@@ -154,7 +154,7 @@ test('README gets the promises, what falls short, every kind and what was repeat
       newPerS: 5_000,
     },
   ];
-  const text = chapter(written, 'doc/survival');
+  const text = chapter(written, 'docs/survival');
   const row = '| async | all links cut | 100 ms | 1 | 1000 | 998 | 2 | 60 | 0 | 0 |';
   expect(text.split('\n')).toContain(row);
   expect(text).toContain('**Falls short, or is not shown yet:** commit: connections lost');

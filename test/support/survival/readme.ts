@@ -1,6 +1,6 @@
 /**
  * `scripts/survival readme`: what out/survival/ holds into README's "What a failover costs", between its markers.
- * Charts go to doc/survival/, for README shows them. What was measured in a hurry is refused.
+ * Charts go to docs/survival/, for README shows them. What was measured in a hurry is refused.
  */
 
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ import { modeNames } from './modes.js';
 import { chapter, charts, nameOf, type WrittenCell } from './report.js';
 
 export const results = join(repositoryRoot, 'out', 'survival');
-const pictures = join(repositoryRoot, 'doc', 'survival');
+const pictures = join(repositoryRoot, 'docs', 'survival');
 const readme = join(repositoryRoot, 'README.md');
 export const markers = {
   begin: '<!-- scripts/survival readme: begin -->',
@@ -28,7 +28,7 @@ export function writeChapter(): void {
   rmSync(pictures, { recursive: true, force: true });
   mkdirSync(pictures, { recursive: true });
   for (const chart of charts(cells)) writeFileSync(join(pictures, `${chart.name}.svg`), chart.svg);
-  writeFileSync(readme, withChapter(readFileSync(readme, 'utf8'), chapter(cells, 'doc/survival'), markers));
+  writeFileSync(readme, withChapter(readFileSync(readme, 'utf8'), chapter(cells, 'docs/survival'), markers));
 }
 
 /** In the order of modes, then of faults. */
