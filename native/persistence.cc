@@ -60,9 +60,8 @@ Persistence::Entry& Persistence::place_for(Set& set, const Client& client, Decis
   Entry* place = nullptr;
   for (Entry& entry : set.entries) {
     if (entry.client == client) return entry;
-    const bool better =
-        place == nullptr ||
-        (place->is_alive(now, activated) && (!entry.is_alive(now, activated) || entry.seen < place->seen));
+    const bool better = place == nullptr || (place->is_alive(now, activated) &&
+                                             (!entry.is_alive(now, activated) || entry.seen < place->seen));
     if (better) place = &entry;
   }
   return *place;

@@ -119,7 +119,7 @@ TEST(persistence_records_name_clients_of_ipv6_and_are_refused_when_they_are_none
     return standby.sink.apply(bad.data(), bad.size(), 1, boottime_now()).malformed;
   };
   CHECK(!refused(0, entry[0]));
-  CHECK(refused(1, 0));     // prefix
+  CHECK(refused(1, 0));  // prefix
   CHECK(refused(1, 129));
   CHECK(refused(2, 5));     // family of the member
   CHECK(refused(3, 16));    // traffic group
