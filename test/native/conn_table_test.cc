@@ -183,7 +183,7 @@ TEST(table_lets_an_eighth_of_its_slots_wait_for_their_close_to_be_told) {
   }
   CHECK_EQ(table->waiting(), 80u);
   CHECK_EQ(table->lost_closes(), 0u);
-  CHECK_EQ(table->close_untold(0, *connections[80]), ConnTable::CloseStatus::kClosed);
+  CHECK_EQ(table->close_untold(0, *connections[80]), ConnTable::CloseStatus::kLost);
   CHECK_EQ(table->lost_closes(), 1u);
   CHECK_EQ(table->waiting(), 80u);
   CHECK_EQ(table->used(), 19u);
