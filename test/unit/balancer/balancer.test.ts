@@ -348,7 +348,7 @@ describe('the operator', () => {
     const fault = { severity: 'error', code: 'address_on_interface', path, message: 'it is on lo' } as const;
     world.linkFaults = ({ virtualServers }) => (virtualServers[0]?.address === '10.1.0.101' ? [fault] : []);
     const moved = text.replace('address: 10.1.0.100, port: 80', 'address: 10.1.0.101, port: 80');
-    expect(await codes(moved)).toEqual(['links_unfit', 'virtualServers.www.address:15']);
+    expect(await codes(moved)).toEqual(['links_unfit', 'virtualServers.www.address:19']);
     // What is wrong already keeps nobody from changing something else.
     world.linkFaults = () => [fault, { ...fault, path: 'x', severity: 'warning' }];
     const change = await world.balancer.checkConfig(moved, 'f');
