@@ -57,7 +57,7 @@ function template(): Uint8Array {
     frame: ipFrame(
       { from: CLIENT_MAC, to: VIRTUAL_MAC },
       { source: CLIENT, destination: VIRTUAL_ADDRESS },
-      tcp({ sourcePort: 40_000, destinationPort: 80, flags }),
+      tcp({ sourcePort: 40_000, destinationPort: 80, flags, acknowledgment: flags === 'S' ? 0 : 1001 }),
     ),
   });
   const answer = {
