@@ -346,8 +346,9 @@ export class Balancer implements Control {
       if (health !== 'unknown') memberStates.set(memberKey(pool, address, port), health);
     }
     const memberDevices = new Map<string, number>();
-    for (const { address, device } of neighbours.status()) {
-      if (device !== null) memberDevices.set(address, device);
+    // A new member is scheduled once its MAC address is known: a SYN that is dropped costs its client a second.
+    for (const { address, device, mac } of neighbours.status()) {
+      if (device !== null && mac !== null) memberDevices.set(address, device);
     }
     const inputs = { memberStates, memberDevices, mirrorOverrides: this.#mirrorOverrides };
     const policy = buildPolicy(this.#config, inputs, this.#policy);

@@ -21,7 +21,7 @@ export interface PolicyInputs {
    * first round is no reason to refuse service.
    */
   readonly memberStates: ReadonlyMap<string, 'up' | 'down'>;
-  /** Index of the device (the link's place in the config) that each member is reached on. */
+  /** By member, once its neighbour answers: index of the device (the link's place in the config) that it is on. */
   readonly memberDevices: ReadonlyMap<AddressText, number>;
   /** Mirroring switched at run time, by virtual server. */
   readonly mirrorOverrides: ReadonlyMap<string, MirrorMode>;
@@ -81,8 +81,8 @@ function policyMember(pool: PoolConfig, member: MemberConfig, inputs: PolicyInpu
     address,
     port,
     weight: member.state === 'draining' ? 0 : member.weight,
-    // A member that no link reaches gets no connection, and keeps what it has: the link may come back. The device is
-    // then a number without meaning.
+    // A member that no link reaches, or that does not answer there, gets no connection, and keeps what it has: the
+    // link may come back. The device is then a number without meaning.
     up: !down && device !== undefined,
     down,
     device: device ?? 0,

@@ -196,8 +196,8 @@ describe('policy', () => {
     expect(world.policies[1]!.pools[0]!.members.map(({ up }) => up)).toEqual([false, false]);
   });
 
-  test('a member that no monitor has judged yet is given connections', () => {
-    expect(world.policies[0]!.pools[0]!.members.map(({ up }) => up)).toEqual([true, true]);
+  test('a member that no monitor has judged yet is given connections, if its neighbour answers', () => {
+    expect(world.policies[0]!.pools[0]!.members.map(({ up }) => up)).toEqual([true, false]);
   });
 });
 
