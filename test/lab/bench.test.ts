@@ -33,6 +33,7 @@ const rows: Readonly<Record<string, number>> = {
   latency: 59,
   mirror: 49,
   channel: 3,
+  commit: 10,
   tcp: 21,
 };
 
