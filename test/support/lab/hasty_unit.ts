@@ -28,6 +28,14 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       this.confirmMirror(taken[2]);
       return taken;
     }
+
+    override onMirrorPending(callback: (urgent: boolean) => void): void {
+      super.onMirrorPending(() => callback(false));
+    }
+
+    override armMirror(urgentOnly?: boolean): void {
+      if (urgentOnly !== true) super.armMirror();
+    }
   };
   await import(built('cli.js'));
 }
