@@ -21,7 +21,7 @@ type Line =
   | { readonly what: 'memory'; readonly connections: number; readonly bytes: number }
   | { readonly what: 'ready'; readonly clock_ns: number }
   | {
-      readonly what: 'packet' | 'sweep' | 'open' | 'expire';
+      readonly what: 'packet' | 'sweep' | 'takeover' | 'open' | 'expire';
       readonly round: number;
       readonly connections: number;
       readonly ns: number;
@@ -58,6 +58,7 @@ function resultOf(lines: readonly Line[], swaps: readonly SwapLine[]): SectionRe
     ...sizes.map((size) => timed(lines, 'packet', size, `packet, ${sizeNames[size]} connections`, packetBounds[size])),
     memoryRow(lines),
     ...openingRows(lines),
+    ...sizes.map((size) => takeoverRow(lines, size)),
     timed(lines, 'sweep', 10_000_000, 'sweep, per slot, nothing to expire', undefined),
     swapped(swaps, 'swap', 'policy of 1,000 virtual servers: swap', { better: 'lower', must: 1000, aim: 1000 }),
     swapped(swaps, 'worker_swapping', 'the same: what a worker waits, 99.9 % of bursts less', undefined),
@@ -83,9 +84,17 @@ function resultOf(lines: readonly Line[], swaps: readonly SwapLine[]): SectionRe
       `reading it costs ${clock.toFixed(1)} ns of each figure`,
       'a round gives the median over chunks of 128 bursts; table sizes take turns within a round',
       'policy: Maglev pools of 10 members; tables are made off the workers, and one store swaps them',
+      'takeover: a role is one store; 64 packets of random connections, which nothing has touched since',
       'open: a SYN, with scheduling, a SNAT port and both index entries',
     ],
   };
+}
+
+/** Nothing is loaded or committed at a takeover, so it takes as long with few connections as with many. */
+function takeoverRow(lines: readonly Line[], size: number): Row {
+  const name = `takeover, ${sizeNames[size]} connections: from the role to a burst forwarded`;
+  const { samples, ...row } = timed(lines, 'takeover', size, name, { better: 'lower', must: 10_000, aim: 10_000 });
+  return { ...row, unit: 'µs', samples: samples.map((ns) => ns / 1000) };
 }
 
 function openingRows(lines: readonly Line[]): Row[] {
@@ -99,7 +108,7 @@ function openingRows(lines: readonly Line[]): Row[] {
 
 function timed(
   lines: readonly Line[],
-  what: 'packet' | 'sweep' | 'open' | 'expire',
+  what: Exclude<Line['what'], 'memory' | 'ready'>,
   connections: number,
   name: string,
   bound: Bound | undefined,

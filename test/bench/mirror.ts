@@ -86,13 +86,13 @@ async function measurePair(pair: Pair, effort: Effort, samples: Samples): Promis
   }
 }
 
-/** Nothing moves but adverts and keepalives. */
+/** Nothing moves but adverts and keepalives; a unit that has just started still compiles what it runs. */
 async function measureIdle(pair: Pair, effort: Effort, samples: Samples): Promise<void> {
-  await pause(effort.quick ? 200 : 1000);
+  await pause(effort.quick ? 200 : 10_000);
   const units = { active: pair.network.unit, standby: pair.network.standby };
   const before = Object.values(units).map(processorSeconds);
   const start = performance.now();
-  await pause(effort.quick ? 300 : 2000);
+  await pause(effort.quick ? 300 : 5000);
   const took = (performance.now() - start) / 1000;
   for (const [index, [unit, namespace]] of Object.entries(units).entries()) {
     const share = (processorSeconds(namespace) - (before[index] ?? 0)) / took;

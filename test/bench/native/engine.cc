@@ -146,12 +146,41 @@ class Bench {
     }
   }
 
+  // A standby that holds the connections becomes active: from then to its first burst forwarded, in nanoseconds.
+  double take_over() {
+    std::array<uint64_t, kTakeovers> took;
+    for (uint64_t& each : took) {
+      unit_.become(Role::kStandby);
+      random_client_burst();
+      burst(kBurst);
+      for (const Verdict& verdict : verdicts_) {
+        if (verdict.kind == Verdict::Kind::kForward) fail("a standby forwarded");
+      }
+      traffic_.next_burst();
+      random_client_burst();
+      const uint64_t start = clock_now();
+      unit_.become(Role::kActive);
+      burst(kBurst);
+      each = clock_now() - start;
+      check(kBurst);
+      traffic_.next_burst();
+    }
+    const auto middle = took.begin() + kTakeovers / 2;
+    std::nth_element(took.begin(), middle, took.end());
+    return static_cast<double>(*middle);
+  }
+
   double bytes_per_connection() const {
     return static_cast<double>(unit_.table.bytes()) / static_cast<double>(unit_.table.slots());
   }
 
  private:
   static constexpr size_t kShare = 64;
+  static constexpr size_t kTakeovers = 101;
+
+  void random_client_burst() {
+    for (size_t i = 0; i < kBurst; ++i) traffic_.from_client(i, chance_.below(static_cast<uint32_t>(size_)), kData);
+  }
 
   void burst(size_t count) {
     forward_burst(unit_.context(), traffic_.frames(), count, verdicts_.data());
@@ -219,6 +248,7 @@ void run(const Options& options) {
       report(round, "packet", bench->size(), data.median());
       bench->sweep_all(&sweep);
       report(round, "sweep", bench->size(), sweep.median());
+      report(round, "takeover", bench->size(), bench->take_over());
     }
     if (opening != nullptr) measure_opening(round, opening.get());
     if (options.wait) std::puts("{\"what\":\"round\"}");
