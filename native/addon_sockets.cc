@@ -1,4 +1,5 @@
-// Two small sockets for the failover process: whole frames out (announcements), IPv6 adverts in.
+// Small sockets that node lacks. For the failover process: whole frames out (announcements), IPv6 adverts in. For
+// the service manager: a datagram to a unix socket.
 //
 // raw-socket cannot read an IPv6 hop limit, and an advert without 255 there must not be believed
 // (RFC 9568 section 5.1.2.3); hence Ipv6AdvertSocket. Adverts are delivered on the event loop.
@@ -6,10 +7,12 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 
 #include "addon.h"
@@ -225,9 +228,38 @@ class Ipv6AdvertSocket final : public Napi::ObjectWrap<Ipv6AdvertSocket> {
   AdvertPoll* poll_ = nullptr;
 };
 
+// sendDatagram(path, text): one datagram to a unix socket; a path that begins with @ is an abstract address (unix(7)).
+void send_datagram(const Napi::CallbackInfo& info) {
+  if (!info[0].IsString() || !info[1].IsString()) {
+    return throw_type_error(info.Env(), "sendDatagram: the arguments must be a path and a text");
+  }
+  const std::string path = info[0].As<Napi::String>().Utf8Value();
+  const std::string text = info[1].As<Napi::String>().Utf8Value();
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof address.sun_path) {
+    return throw_system_error(info.Env(), "sendDatagram", {"ENAMETOOLONG", "a socket's path has 1 to 107 octets"});
+  }
+  std::memcpy(address.sun_path, path.data(), path.size());
+  socklen_t bytes = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
+  if (path[0] == '@') {
+    address.sun_path[0] = '\0';
+  } else {
+    bytes++;  // the terminating zero
+  }
+  const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return throw_system_error(info.Env(), "sendDatagram", system_error("unix socket", ""));
+  const ssize_t sent = sendto(fd, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
+                              reinterpret_cast<const sockaddr*>(&address), bytes);
+  const SystemError error = sent < 0 ? system_error("datagram to " + path, "") : SystemError{};
+  ::close(fd);
+  if (error.failed()) throw_system_error(info.Env(), "sendDatagram", error);
+}
+
 }  // namespace
 
 void export_sockets(Napi::Env env, Napi::Object exports) {
+  exports.Set("sendDatagram", Napi::Function::New<send_datagram>(env, "sendDatagram"));
   FrameSender::define(env, exports);
   Ipv6AdvertSocket::define(env, exports);
 }

@@ -452,6 +452,11 @@ export interface NativeModule {
   ) => SharedStateHandle;
   FrameSender: new (interfaceName: string) => FrameSender;
   Ipv6AdvertSocket: new (interfaceName: string, onAdvert: (advert: ReceivedAdvert) => void) => Ipv6AdvertSocket;
+  /**
+   * One datagram to a unix socket, without waiting; a path that begins with @ is an abstract address (unix(7)). Throws
+   * with errno's name as `code`.
+   */
+  sendDatagram(path: string, text: string): void;
   /** [name, sentence], drops then counts, in the order of readCounters(). Names are snake_case without the k. */
   dropNames: readonly (readonly [name: string, sentence: string])[];
   countNames: readonly (readonly [name: string, sentence: string])[];

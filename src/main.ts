@@ -30,6 +30,7 @@ import { native } from './io/native.js';
 import { Neighbours } from './io/neighbours.js';
 import { CredentialStore } from './io/pair_credentials.js';
 import { Rtnetlink } from './io/rtnetlink.js';
+import { ServiceNotices, statusLine } from './io/service_notices.js';
 import { systemTimers } from './io/timers.js';
 
 export interface DaemonOptions {
@@ -167,13 +168,29 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     onInternalError: (route, error) => log.error({ route, error: String(error) }, 'the API failed to answer'),
   });
   log.info({ version, socket }, `unit ${unit} is running`);
+  const notices = new ServiceNotices({
+    environment: process.env,
+    pid: process.pid,
+    send: native.sendDatagram,
+    timers: systemTimers,
+    monotonicUs: () => process.hrtime.bigint() / 1000n,
+    readHeartbeats: (into) => sharedState.readHeartbeats(into),
+    status: async () => statusLine(await balancer.status()),
+    onFault: (message) => log.warn({}, message),
+  });
+  notices.ready();
 
   process.on('SIGHUP', () => {
-    balancer.reload().catch((error: unknown) => {
+    notices.reloading();
+    const refused = (error: unknown) =>
       log.error({ error: error instanceof Error ? error.message : String(error) }, 'reload refused');
-    });
+    void balancer
+      .reload()
+      .catch(refused)
+      .finally(() => notices.ready());
   });
   const signal = await stopSignal();
+  notices.stopping();
   log.info({ signal }, 'stopping');
   await Promise.race([balancer.standby(null, false).catch(() => undefined), delay(STOP_MS)]);
   await failover.stop();

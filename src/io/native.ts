@@ -49,6 +49,9 @@ function load(): NativeModule {
   for (const name of classes) {
     if (typeof loaded[name] !== 'function') throw new Error(`${addonPath} has no class ${name}; run scripts/build`);
   }
+  if (typeof loaded['sendDatagram'] !== 'function') {
+    throw new Error(`${addonPath} has no function sendDatagram; run scripts/build`);
+  }
   checkNames(loaded['dropNames'], 'dropNames');
   checkNames(loaded['countNames'], 'countNames');
   return loaded as unknown as NativeModule;
