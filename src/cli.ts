@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { run, type StricliProcess } from '@stricli/core';
 
 import { buildCli } from './cli/app.js';
+import { inOurWords } from './cli/bigip_words.js';
 import { type CliContext, EXIT } from './cli/context.js';
 import { ApiClient } from './io/api_client.js';
 import { readConfig, readConfigText } from './io/config_file.js';
@@ -38,7 +39,7 @@ const context: CliContext = {
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
-await run(buildCli(version), process.argv.slice(2), context);
+await run(buildCli(version), inOurWords(process.argv.slice(2)), context);
 // stricli's own codes, for what it could not understand, are negative.
 const code = Number(streams.exitCode);
 process.exitCode = code < 0 ? EXIT.usage : code;

@@ -8,6 +8,7 @@ import { configJsonSchema } from '../config/schema.js';
 import { applyCommand } from './apply.js';
 import { conclude, type Outcome } from './command.js';
 import { type CliContext, LOG_LEVELS, type LogLevel } from './context.js';
+import { convertCommand } from './convert.js';
 import { jsonFlag, stateDirectory, stateFlag, unitFlag } from './flags.js';
 import { pairRoutes } from './pair.js';
 import {
@@ -383,6 +384,7 @@ const routes = buildRouteMap({
     run: runDaemon,
     check,
     schema,
+    convert: convertCommand,
     status: showing('The unit at a glance', (control) => control.status(), showStatus),
     show: showRoutes,
     standby,

@@ -8,6 +8,8 @@ import { type CliContext, EXIT } from './context.js';
 export interface Outcome {
   readonly json: unknown;
   readonly text: string;
+  /** For people, on the error stream; they are in `json`, too. */
+  readonly notes?: readonly string[];
   /** Something was found wrong although the command itself worked: exit code 1. */
   readonly failed?: boolean;
 }
@@ -19,6 +21,7 @@ export async function conclude(context: CliContext, json: boolean, work: () => P
     const outcome = await work();
     const text = json ? JSON.stringify(outcome.json, null, 2) : outcome.text;
     if (text !== '') process.stdout.write(`${text}\n`);
+    if (!json) for (const note of outcome.notes ?? []) process.stderr.write(`${note}\n`);
     process.exitCode = outcome.failed === true ? EXIT.failed : EXIT.done;
   } catch (error) {
     process.exitCode = error instanceof DaemonUnreachable ? EXIT.unreachable : EXIT.failed;

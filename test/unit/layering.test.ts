@@ -28,6 +28,7 @@ const typescriptLayers: readonly TypescriptLayer[] = [
   { name: 'failover', rank: 2, files: /^src\/failover\// },
   { name: 'mirror', rank: 2, files: /^src\/mirror\// },
   { name: 'monitor', rank: 2, files: /^src\/monitor\// },
+  { name: 'convert', rank: 3, files: /^src\/convert\// },
   { name: 'config_sync', rank: 3, files: /^src\/config_sync\// },
   { name: 'balancer', rank: 3, files: /^src\/balancer(\/|\.ts$)/ },
   { name: 'io', rank: 4, files: /^src\/io\// },
