@@ -63,15 +63,18 @@ export async function setStage(lab: Lab, options: StageOptions): Promise<Stage> 
       mirror: options.mirror,
       advertIntervalMs: options.advertIntervalMs,
       preempt: false,
-      more: moreConfig(options.mirror, capacity),
+      more: moreConfig(options.mirror, capacity, idleS(options.connections)),
     },
     options.launch,
   );
   return { lab, pair, clients, servers, options };
 }
 
+/** Longer than a run takes; what a starved machine did not close in one run is gone a few runs later. */
+const idleS = (connections: number): number => Math.ceil(120 + connections / 5_000);
+
 /** One virtual server of each family; so many SNAT addresses that no port is used twice in a run. */
-function moreConfig(mirror: StageOptions['mirror'], capacity: number) {
+function moreConfig(mirror: StageOptions['mirror'], capacity: number, idleTimeoutS: number) {
   const family = (name: 'ipv4' | 'ipv6', share: number) => ({
     pool: {
       scheduler: 'round-robin',
@@ -86,7 +89,7 @@ function moreConfig(mirror: StageOptions['mirror'], capacity: number) {
       mirror,
       unknown: 'drop',
       snat: snatAddresses(name, capacity * share),
-      idleTimeoutS: { established: 3_600, closing: 1 },
+      idleTimeoutS: { established: idleTimeoutS, closing: 1 },
     },
   });
   const [ipv4, ipv6] = [family('ipv4', 3 / 4), family('ipv6', 1 / 4)];
