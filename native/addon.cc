@@ -443,16 +443,31 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
     if (!from) return env.Undefined();
     const auto limit = integer_of(info, 1, 1, 65536, "connections", "limit");
     if (!limit) return env.Undefined();
-    const std::string only = info[2].IsString() ? info[2].As<Napi::String>().Utf8Value() : "";
+    ConnectionFilter filter;
+    if (info[2].IsString()) filter.virtual_server = info[2].As<Napi::String>().Utf8Value();
+    ObjectReader reader;
+    filter.client = end_filter(&reader, info[3], "client");
+    filter.member = end_filter(&reader, info[4], "member");
+    if (!reader.ok()) {
+      throw_type_error(env, "connections: " + reader.fault());
+      return env.Undefined();
+    }
     size_t cursor = static_cast<size_t>(*from);
     std::vector<ConnectionView> views;
-    const bool more = engine_->connections(&cursor, static_cast<size_t>(*limit), only, &views);
+    const bool more = engine_->connections(&cursor, static_cast<size_t>(*limit), filter, &views);
     Napi::Array rows = Napi::Array::New(env, views.size());
     for (uint32_t i = 0; i < views.size(); i++) rows.Set(i, connection_row(env, views[i]));
     Napi::Object page = Napi::Object::New(env);
     page.Set("rows", rows);
     page.Set("next", more ? Napi::Value(Napi::Number::New(env, static_cast<double>(cursor))) : env.Null());
     return page;
+  }
+
+  static EndFilter end_filter(ObjectReader* reader, const Napi::Value& value, const std::string& path) {
+    if (!value.IsObject()) return {};
+    const Napi::Object object = value.As<Napi::Object>();
+    return {reader->address(object, "address", path),
+            static_cast<uint16_t>(reader->integer(object, "port", path, 0, UINT16_MAX))};
   }
 
   static Napi::Object connection_row(Napi::Env env, const ConnectionView& view) {
@@ -467,6 +482,7 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
     row.Set("idleS", view.idle_s);
     row.Set("fromPeer", view.from_peer);
     row.Set("unprotected", view.unprotected);
+    row.Set("mirrored", view.mirrored);
     row.Set("lastHop", view.last_hop);
     row.Set("forwarding", view.forwarding);
     return row;

@@ -70,8 +70,20 @@ struct ConnectionView {
   double idle_s;
   bool from_peer;
   bool unprotected;
+  bool mirrored;  // it was told to the peer, or by the peer
   std::string last_hop;
   const char* forwarding;  // "nat", "dsr", "ipip", "gue"
+};
+
+// One end of a connection. Family 0: any; port 0: any of that address.
+struct EndFilter {
+  Address address{};
+  uint16_t port = 0;
+};
+
+struct ConnectionFilter {
+  std::string virtual_server;  // empty: any
+  EndFilter client, member;
 };
 
 struct ServerView {
@@ -150,8 +162,8 @@ class Engine {
   std::string server_name(uint16_t id) const { return ids_.server_name(id); }
   std::vector<MemberView> members() const;
   // At most `limit` connections from slot *cursor on. Moves *cursor to where the next call goes on; false
-  // at the end of the table. `virtual_server` empty: all.
-  bool connections(size_t* cursor, size_t limit, const std::string& virtual_server, std::vector<ConnectionView>* rows);
+  // at the end of the table.
+  bool connections(size_t* cursor, size_t limit, const ConnectionFilter& filter, std::vector<ConnectionView>* rows);
 
   // ---- memory
   // Returns bytes written; both buffers as in memory_device.h, the input inspected before.
@@ -168,6 +180,7 @@ class Engine {
   void wake_holders();
   void publish_states(const PolicyDraft& draft);
   void translate_mirror_names();
+  Address client_of(const Connection& connection) const;
   ConnectionView view(const Connection& connection, Nanos now) const;
   Participant me() const { return options_.workers; }
 

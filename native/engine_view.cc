@@ -42,6 +42,11 @@ const char* forwarding_name(uint32_t control, const VirtualServerState& server) 
   return server.tunnel.load(kRelaxed) == Forwarding::kGue ? "gue" : "ipip";
 }
 
+bool is_end(const EndFilter& wanted, const Address& address, uint16_t port) {
+  if (wanted.address.family == 0) return true;
+  return wanted.address == address && (wanted.port == 0 || wanted.port == port);
+}
+
 void add_commits(const CommitCounts& counts, ServerView* view) {
   view->held = counts.held.load(kRelaxed);
   view->released = counts.released.load(kRelaxed);
@@ -114,8 +119,9 @@ std::vector<MemberView> Engine::members() const {
   return views;
 }
 
-bool Engine::connections(size_t* cursor, size_t limit, const std::string& virtual_server,
+bool Engine::connections(size_t* cursor, size_t limit, const ConnectionFilter& filter,
                          std::vector<ConnectionView>* rows) {
+  const std::string& virtual_server = filter.virtual_server;
   const TableVisit visit(table_, me());
   const Nanos now = boottime_now();
   const uint16_t wanted = virtual_server.empty() ? IdRegistry::kNone : ids_.server(virtual_server);
@@ -127,10 +133,16 @@ bool Engine::connections(size_t* cursor, size_t limit, const std::string& virtua
     const Connection* connection = table_.at(slot);
     if (connection == nullptr || (connection->control.load(kRelaxed) & Control::kDead) != 0) continue;
     if (wanted != IdRegistry::kNone && connection->virtual_server != wanted) continue;
+    if (!is_end(filter.client, client_of(*connection), connection->client_port.host())) continue;
+    if (!is_end(filter.member, ids_.endpoint_address(connection->endpoint), connection->member_port.host())) continue;
     rows->push_back(view(*connection, now));
   }
   *cursor = slot;
   return slot < slots;
+}
+
+Address Engine::client_of(const Connection& connection) const {
+  return connection.family == 4 ? address_v4(connection.client) : address_v6(table_.ipv6(connection).client);
 }
 
 ConnectionView Engine::view(const Connection& connection, Nanos now) const {
@@ -165,6 +177,7 @@ ConnectionView Engine::view(const Connection& connection, Nanos now) const {
   view.idle_s = today > seen ? (today - seen) / 10.0 : 0;
   view.from_peer = (control & Control::kFromPeer) != 0;
   view.unprotected = (control & Control::kUnprotected) != 0;
+  view.mirrored = (control & (Control::kFromPeer | Control::kAnnounced)) != 0 && !view.unprotected;
   if (const LastHop hop = connection.last_hop.load(kRelaxed); hop != 0) {
     const size_t device = hop_device(hop);
     view.last_hop = mac_text(hop_mac(hop));

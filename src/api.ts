@@ -10,11 +10,22 @@
  * to mend it.
  */
 
+import type {
+  Costs,
+  MemberChanged,
+  MemberOverride,
+  Rates,
+  Survival,
+  Transition,
+  VirtualServerChange,
+  VirtualServerChanged,
+} from './api_live.js';
 import type { ConfigError, ConfigRevision, ConfigStanding, MirrorMode } from './config/model.js';
 import type {
   AddressText,
   CommitCounts,
   ConnectionRow,
+  EndFilter,
   OnMemberDown,
   ProtocolName,
   RoleName,
@@ -22,15 +33,24 @@ import type {
   TableCounts,
 } from './datapath.js';
 
+export type * from './api_live.js';
+export type { ConnectionRow, EndFilter } from './datapath.js';
+
 export interface Control {
   status(): Promise<Status>;
   virtualServers(): Promise<VirtualServerStatus[]>;
+  virtualServer(name: string): Promise<VirtualServerStatus>;
   pools(): Promise<PoolStatus[]>;
+  pool(name: string): Promise<PoolStatus>;
   /** A bounded part of the table; `next` of one answer is `cursor` of the next question. */
   connections(query: ConnectionsQuery): Promise<ConnectionsPage>;
   mirror(): Promise<MirrorStatus>;
   failover(): Promise<FailoverStatus>;
   counters(): Promise<CountersStatus>;
+  /** What would become of the connections if this unit failed now. */
+  survival(): Promise<Survival>;
+  /** Null: never measured here. */
+  costs(): Promise<Costs | null>;
   /** Reads the config file again. Refused whole, changing nothing, if it is not valid or needs a restart. */
   reload(): Promise<ReloadResult>;
   /**
@@ -45,9 +65,19 @@ export interface Control {
   standby(trafficGroup: string | null, force: boolean): Promise<StandbyResult>;
   /** Ends what `standby` asked for: the unit may become active again by priority. */
   releaseStandby(trafficGroup: string | null): Promise<StandbyResult>;
-  /** Switches mirroring of one virtual server until the next reload or restart; connections go on. */
-  setMirror(virtualServer: string, mode: MirrorMode): Promise<SetMirrorResult>;
+  /** Until the next reload or restart; connections go on. */
+  setVirtualServer(name: string, change: VirtualServerChange): Promise<VirtualServerChanged>;
+  /** The same of a member: `port` as in the config, 0 where that has none. */
+  setMember(pool: string, address: AddressText, port: number, state: MemberOverride): Promise<MemberChanged>;
 }
+
+/** What a daemon tells while it is listened to. */
+export type ApiEvent =
+  /** When something changed, and each 5 s. */
+  | { readonly event: 'state'; readonly data: { readonly status: Status; readonly survival: Survival } }
+  /** Each second. */
+  | { readonly event: 'rates'; readonly data: Rates }
+  | { readonly event: 'failover'; readonly data: Transition };
 
 // ---------------------------------------------------------------------------------------------- status
 
@@ -109,6 +139,8 @@ export interface VirtualServerStatus {
   readonly trafficGroup: string;
   readonly role: RoleName;
   readonly pool: string;
+  /** False: no new connection is scheduled; open ones go on. */
+  readonly enabled: boolean;
   readonly membersUp: number;
   readonly membersTotal: number;
   /** In force now. */
@@ -134,6 +166,8 @@ export interface MemberStatus {
   readonly port: number;
   readonly weight: number;
   readonly state: MemberState;
+  /** What an operator said of it since the config was read; null: nothing. */
+  readonly override: MemberOverride | null;
   /** Why it is down, or what the monitor saw last; null without a monitor. */
   readonly reason: string | null;
   /** When `state` last changed. */
@@ -169,6 +203,8 @@ export interface PoolStatus {
 
 export interface ConnectionsQuery {
   readonly virtualServer: string | null;
+  readonly client?: EndFilter | null;
+  readonly member?: EndFilter | null;
   /** Slot to go on from; 0 to begin. */
   readonly cursor: number;
   /** 1..CONNECTIONS_PAGE_MAX. */
@@ -387,12 +423,6 @@ export interface StandbyResult {
   }[];
 }
 
-export interface SetMirrorResult {
-  readonly virtualServer: string;
-  readonly was: MirrorMode;
-  readonly now: MirrorMode;
-}
-
 // ---------------------------------------------------------------------------------------------- errors
 
 /** `bad_request`: the question makes no sense; `not_found`: it names nothing here; `refused`: not now. */
@@ -407,6 +437,8 @@ export interface ControlErrorBody {
   readonly mend: string | null;
   /** Faults of the config, when a reload or an apply was refused for them. */
   readonly configErrors: readonly ConfigError[];
+  /** What of the request is wrong: `mirror`, `limit`; null: no one part of it. */
+  readonly path: string | null;
 }
 
 /** Thrown by any `Control`; crosses the socket whole. */
@@ -415,6 +447,7 @@ export class ControlError extends Error implements ControlErrorBody {
   readonly code: string;
   readonly mend: string | null;
   readonly configErrors: readonly ConfigError[];
+  readonly path: string | null;
 
   constructor(
     kind: ControlErrorKind,
@@ -422,6 +455,7 @@ export class ControlError extends Error implements ControlErrorBody {
     message: string,
     mend: string | null = null,
     configErrors: readonly ConfigError[] = [],
+    path: string | null = null,
   ) {
     super(message);
     this.name = 'ControlError';
@@ -429,6 +463,7 @@ export class ControlError extends Error implements ControlErrorBody {
     this.code = code;
     this.mend = mend;
     this.configErrors = configErrors;
+    this.path = path;
   }
 }
 

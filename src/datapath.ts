@@ -246,8 +246,17 @@ export interface ConnectionRow {
   readonly fromPeer: boolean;
   /** mirror: commit, and the peer may not have it: it went on all the same (onTimeout: available). */
   readonly unprotected: boolean;
+  /** It was told to the peer, or by the peer. */
+  readonly mirrored: boolean;
   readonly lastHop: string;
   readonly forwarding: ForwardingName;
+}
+
+/** One end of a connection. */
+export interface EndFilter {
+  readonly address: AddressText;
+  /** 0: any port of it. */
+  readonly port: number;
 }
 
 /** Handshakes with mirror: commit; all but the last since the start. */
@@ -376,6 +385,8 @@ export interface Datapath {
     cursor: number,
     limit: number,
     virtualServer: string | null,
+    client?: EndFilter | null,
+    member?: EndFilter | null,
   ): { rows: ConnectionRow[]; next: number | null };
 
   // ---- memory devices

@@ -23,6 +23,7 @@ import { ConfigStore } from './io/config_store.js';
 import { ConfigSync } from './io/config_sync.js';
 import { FailoverChild } from './io/failover_child.js';
 import { checkLinks, readLinks, unitDevices } from './io/links.js';
+import { measuredCosts } from './io/measured_costs.js';
 import { MirrorChannel } from './io/mirror_channel.js';
 import { securedTransport, UNPAIRED } from './io/mirror_security.js';
 import { MonitorRunner } from './io/monitor_runner.js';
@@ -124,6 +125,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     configSync,
     readConfig: async () => store.read(),
     checkLinks: (candidate) => linkFaults(candidate, unit),
+    costs: measuredCosts,
     log,
     clock: { now: () => new Date(), monotonicMs: () => performance.now(), soon: setImmediate },
   });
@@ -165,6 +167,10 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   const api = await startApiServer({
     socketPath: socket,
     control: balancer,
+    version,
+    onChange: ({ route, caller, asked, outcome }) => {
+      log.info({ route, caller, asked: logged(asked), outcome }, `${route} asked by ${caller}: ${outcome}`);
+    },
     onInternalError: (route, error) => log.error({ route, error: String(error) }, 'the API failed to answer'),
   });
   log.info({ version, socket }, `unit ${unit} is running`);
@@ -269,6 +275,11 @@ function startDatapath(datapath: Datapath, config: Config, log: Logger): void {
     const why = 'with XDP each needs a receive queue of every interface (ethtool -L INTERFACE combined N)';
     log.warn({ wanted, workers }, `${workers} of ${wanted} workers run: ${why}`);
   }
+}
+
+/** A config's text is not written into the log. */
+function logged(asked: object): object {
+  return 'text' in asked ? { ...asked, text: `${String(asked.text).length} characters` } : asked;
 }
 
 function packageVersion(): string {

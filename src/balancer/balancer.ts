@@ -14,20 +14,32 @@ import type {
   ConnectionsPage,
   ConnectionsQuery,
   Control,
+  Costs,
   CountersStatus,
   FailoverStatus,
+  MemberChanged,
+  MemberOverride,
   MirrorStatus,
   PoolStatus,
   ReloadResult,
-  SetMirrorResult,
   StandbyResult,
   Status,
+  Survival,
   TrafficGroupStatus,
+  VirtualServerChange,
+  VirtualServerChanged,
   VirtualServerStatus,
 } from '../api.js';
 import { ControlError } from '../api.js';
 import { diffConfigs, formatRestartChange } from '../config/diff.js';
-import type { Config, ConfigRefusal, MirrorMode, UnitName, VirtualServerConfig } from '../config/model.js';
+import type {
+  Config,
+  ConfigRefusal,
+  MemberConfig,
+  PoolConfig,
+  UnitName,
+  VirtualServerConfig,
+} from '../config/model.js';
 import { buildPolicy, memberKey, policyMirror } from '../config/policy.js';
 import type { PolicyDescription } from '../datapath.js';
 import { failoverConfiguration } from '../failover/configuration.js';
@@ -35,10 +47,12 @@ import type { RoleReport } from '../failover/messages.js';
 import type { Hello } from '../mirror/messages.js';
 import { VERSION_NACK } from '../mirror/state.js';
 import { formatEndpoint } from '../wire/ip_address.js';
+import { Changes } from './changes.js';
 import { checkConfig } from './config_check.js';
 import { Groups } from './groups.js';
 import { channelState, mirrorView } from './mirror_view.js';
 import type { ConfigChange, Ports } from './ports.js';
+import { survivalOf } from './survival.js';
 import {
   configNames,
   counterViews,
@@ -50,6 +64,8 @@ import {
   virtualServerViews,
   warnings,
 } from './views.js';
+
+const HOLDS = 'until reload or restart';
 
 export interface Identity {
   readonly unit: UnitName;
@@ -65,8 +81,7 @@ export class Balancer implements Control {
   readonly #startedAt: Date;
   #config: Config;
   #configLoadedAt: Date;
-  /** Mirroring switched at run time. */
-  readonly #mirrorOverrides = new Map<string, MirrorMode>();
+  readonly #changes = new Changes();
   /** In force. */
   #policy: PolicyDescription | null = null;
   #policyQueued = false;
@@ -184,21 +199,48 @@ export class Balancer implements Control {
     return this.#virtualServers();
   }
 
+  async virtualServer(name: string): Promise<VirtualServerStatus> {
+    this.#knownVirtualServer(name);
+    return this.#virtualServers().find((server) => server.name === name)!;
+  }
+
   async pools(): Promise<PoolStatus[]> {
     return this.#pools();
   }
 
-  async connections({ virtualServer, cursor, limit }: ConnectionsQuery): Promise<ConnectionsPage> {
+  async pool(name: string): Promise<PoolStatus> {
+    this.#knownPool(name);
+    return this.#pools().find((pool) => pool.name === name)!;
+  }
+
+  async connections(query: ConnectionsQuery): Promise<ConnectionsPage> {
+    const { virtualServer, client = null, member = null, cursor, limit } = query;
     if (virtualServer !== null) this.#knownVirtualServer(virtualServer);
     const { datapath } = this.#ports;
-    const { rows, next } = datapath.connections(cursor, limit, virtualServer);
-    return { rows, next, used: datapath.tableCounts().used };
+    const { rows, next } = datapath.connections(cursor, limit, virtualServer, client, member);
+    const shown = this.#peer === null ? rows.map((row) => ({ ...row, mirrored: false })) : rows;
+    return { rows: shown, next, used: datapath.tableCounts().used };
+  }
+
+  async survival(): Promise<Survival> {
+    const { clock, datapath, mirror } = this.#ports;
+    return survivalOf({
+      at: clock.now().toISOString(),
+      servers: this.#virtualServers(),
+      told: datapath.digests('told'),
+      channel: mirror.status(),
+    });
+  }
+
+  async costs(): Promise<Costs | null> {
+    return this.#ports.costs();
   }
 
   async mirror(): Promise<MirrorStatus> {
     const counts = new Map(this.#ports.datapath.virtualServerCounts().map(({ name, commit }) => [name, commit]));
-    const virtualServers = this.#config.virtualServers.map(({ name }) => {
-      return { name, mode: this.#modeOf(name), commit: counts.get(name) ?? noCommits };
+    const virtualServers = this.#config.virtualServers.map((server) => {
+      const { name } = server;
+      return { name, mode: this.#changes.standing(server).mirror, commit: counts.get(name) ?? noCommits };
     });
     const peer = this.#config.units[this.#identity.unit === 'a' ? 'b' : 'a'].mirror;
     const history = {
@@ -285,26 +327,38 @@ export class Balancer implements Control {
     return this.#groups.release(trafficGroup);
   }
 
-  async setMirror(virtualServer: string, mode: MirrorMode): Promise<SetMirrorResult> {
-    const server = this.#knownVirtualServer(virtualServer);
-    const { protocol, mirror } = server;
-    if (protocol === 'udp' && (mode === 'commit' || (mode === 'async' && mirror.after === null))) {
-      throw new ControlError(
-        'refused',
-        'udp_not_mirrored',
-        `virtual server '${virtualServer}' is UDP, which is mirrored only when its connections live longer`,
-        'write mirror: { mode: async, after: { ageS: 1 } } in the config',
-      );
-    }
-    const was = this.#modeOf(virtualServer);
-    if (was !== mode) {
-      this.#mirrorOverrides.set(virtualServer, mode);
-      this.#ports.datapath.setMirror(virtualServer, policyMirror(server, mode));
+  async setVirtualServer(name: string, change: VirtualServerChange): Promise<VirtualServerChanged> {
+    const server = this.#knownVirtualServer(name);
+    const was = this.#changes.standing(server);
+    this.#changes.changeServer(server, change);
+    const now = this.#changes.standing(server);
+    if (was.enabled !== now.enabled) this.#setPolicy();
+    if (was.mirror !== now.mirror) {
+      this.#ports.datapath.setMirror(name, policyMirror(server, now.mirror));
       // Connections that are open already are announced, or no longer are.
       this.#ports.mirror.resync();
       this.#tellConditions();
     }
-    return { virtualServer, was, now: mode };
+    return { name, was, now, holds: HOLDS };
+  }
+
+  async setMember(poolName: string, address: string, port: number, state: MemberOverride): Promise<MemberChanged> {
+    const pool = this.#knownPool(poolName);
+    const member = pool.members.find((each) => each.address === address && each.port === port);
+    if (member === undefined) {
+      const members = pool.members.map((each) => formatEndpoint(each.address, each.port));
+      throw new ControlError(
+        'not_found',
+        'unknown_member',
+        `pool ${poolName} has no member ${formatEndpoint(address, port)}`,
+        `there are: ${members.join(', ')}`,
+      );
+    }
+    const was = this.#changes.memberOverride(poolName, member);
+    this.#changes.changeMember(poolName, member, state);
+    this.#setPolicy();
+    this.#tellConditions();
+    return { pool: poolName, address, port, was, now: state, holds: HOLDS };
   }
 
   // -------------------------------------------------------------------------------------------------- inside
@@ -313,7 +367,7 @@ export class Balancer implements Control {
     const { clock, failover, mirror, monitors, neighbours } = this.#ports;
     this.#config = config;
     this.#configLoadedAt = clock.now();
-    this.#mirrorOverrides.clear();
+    this.#changes.forget();
     this.#groups.reconfigure(config);
     await neighbours.update(config.pools.flatMap(({ members }) => members));
     monitors.update(config.pools);
@@ -350,8 +404,9 @@ export class Balancer implements Control {
     for (const { address, device, mac } of neighbours.status()) {
       if (device !== null && mac !== null) memberDevices.set(address, device);
     }
-    const inputs = { memberStates, memberDevices, mirrorOverrides: this.#mirrorOverrides };
-    const policy = buildPolicy(this.#config, inputs, this.#policy);
+    const { mirrorOverrides, disabled } = this.#changes;
+    const inputs = { memberStates, memberDevices, mirrorOverrides, disabled };
+    const policy = buildPolicy(this.#changes.over(this.#config), inputs, this.#policy);
     datapath.setPolicy(policy);
     this.#policy = policy;
     datapath.setNextHops(neighbours.nextHops());
@@ -360,14 +415,9 @@ export class Balancer implements Control {
   #tellConditions(): void {
     this.#groups.tellConditions((trafficGroup) =>
       this.#config.virtualServers.some(
-        (server) => server.trafficGroup === trafficGroup && this.#modeOf(server.name) !== 'off',
+        (server) => server.trafficGroup === trafficGroup && this.#changes.standing(server).mirror !== 'off',
       ),
     );
-  }
-
-  #modeOf(virtualServer: string): MirrorMode {
-    const configured = this.#config.virtualServers.find(({ name }) => name === virtualServer)?.mirror.mode ?? 'off';
-    return this.#mirrorOverrides.get(virtualServer) ?? configured;
   }
 
   #knownVirtualServer(name: string): VirtualServerConfig {
@@ -382,13 +432,22 @@ export class Balancer implements Control {
     );
   }
 
+  #knownPool(name: string): PoolConfig {
+    const pool = this.#config.pools.find((each) => each.name === name);
+    if (pool !== undefined) return pool;
+    const names = this.#config.pools.map((each) => each.name);
+    throw new ControlError('not_found', 'unknown_pool', `no pool '${name}'`, `there are: ${names.join(', ')}`);
+  }
+
   #pools(): PoolStatus[] {
     const { datapath, monitors, neighbours } = this.#ports;
     const health = new Map<string, MemberHealth>(
       monitors.states().map((state) => [memberKey(state.pool, state.address, state.port), state]),
     );
     const hops = new Map(neighbours.status().map((hop) => [hop.address, hop]));
-    return poolViews(this.#config, { health, hops, counts: datapath.memberCounts() });
+    const overrideOf = (pool: string, member: MemberConfig) => this.#changes.memberOverride(pool, member);
+    const members = { health, hops, counts: datapath.memberCounts(), overrideOf };
+    return poolViews(this.#changes.over(this.#config), members);
   }
 
   #virtualServers(): VirtualServerStatus[] {
@@ -400,7 +459,7 @@ export class Balancer implements Control {
       this.#pools(),
       this.#ports.datapath.virtualServerCounts(),
       (name) => roles.get(name) ?? 'standby',
-      (name) => this.#modeOf(name),
+      (server) => this.#changes.standing(server),
     );
   }
 }

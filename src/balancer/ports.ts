@@ -3,7 +3,7 @@
  * a test provides others. Only what the balancer calls is here.
  */
 
-import type { ApplyRequest, ApplyResult, ConfigSyncStatus } from '../api.js';
+import type { ApplyRequest, ApplyResult, ConfigSyncStatus, Costs } from '../api.js';
 import type { ConfigResult } from '../config/load.js';
 import type { Config, PoolConfig } from '../config/model.js';
 import type { Datapath, NextHop, SharedStateHandle } from '../datapath.js';
@@ -120,6 +120,8 @@ export interface Ports {
   readonly readConfig: () => Promise<{ readonly result: ConfigResult; readonly text: string }>;
   /** Every fault that the links of this unit have under a config. */
   readonly checkLinks: (config: Config) => Promise<readonly LinkFault[]>;
+  /** What mirroring costs here, as measured; null: never. */
+  readonly costs: () => Costs | null;
   readonly log: Log;
   readonly clock: Clock;
 }

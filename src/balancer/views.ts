@@ -6,13 +6,21 @@ import type {
   CounterRow,
   CountersStatus,
   LinkStatus,
+  MemberOverride,
   MemberState,
   MemberStatus,
   PoolStatus,
   TrafficGroupStatus,
   VirtualServerStatus,
 } from '../api.js';
-import type { Config, MemberConfig, MirrorMode, MonitorConfig, PoolConfig } from '../config/model.js';
+import type {
+  Config,
+  MemberConfig,
+  MirrorMode,
+  MonitorConfig,
+  PoolConfig,
+  VirtualServerConfig,
+} from '../config/model.js';
 import { memberKey } from '../config/policy.js';
 import type { MemberCounts, RoleName, VirtualServerCounts } from '../datapath.js';
 
@@ -36,6 +44,7 @@ export interface MemberView {
   readonly health: ReadonlyMap<string, MemberHealth>;
   readonly hops: ReadonlyMap<string, { readonly device: number | null; readonly mac: string | null }>;
   readonly counts: readonly MemberCounts[];
+  readonly overrideOf: (pool: string, member: MemberConfig) => MemberOverride | null;
 }
 
 export function linkViews(links: readonly DeviceLinkStatus[]): LinkStatus[] {
@@ -61,6 +70,7 @@ export function poolViews(config: Config, members: MemberView): PoolStatus[] {
         port,
         weight,
         state: memberState(member, pool, health),
+        override: members.overrideOf(pool.name, member),
         reason: health?.reason ?? null,
         since: health === undefined ? null : health.since.toISOString(),
         link: hop?.device === null || hop === undefined ? null : (config.links[hop.device] ?? null),
@@ -93,7 +103,7 @@ export function virtualServerViews(
   pools: readonly PoolStatus[],
   counts: readonly VirtualServerCounts[],
   roleOf: (trafficGroup: string) => RoleName,
-  modeOf: (virtualServer: string) => MirrorMode,
+  standingOf: (server: VirtualServerConfig) => { readonly enabled: boolean; readonly mirror: MirrorMode },
 ): VirtualServerStatus[] {
   const byName = new Map(counts.map((count) => [count.name, count]));
   return config.virtualServers.map((server) => {
@@ -109,10 +119,11 @@ export function virtualServerViews(
       trafficGroup: server.trafficGroup,
       role: roleOf(server.trafficGroup),
       pool: server.pool,
+      enabled: standingOf(server).enabled,
       // A member that the monitor has not judged yet is given connections, so it counts.
       membersUp: members.filter(({ state }) => state === 'up' || state === 'unknown').length,
       membersTotal: members.length,
-      mirror: modeOf(server.name),
+      mirror: standingOf(server).mirror,
       mirrorConfigured: server.mirror.mode,
       onTimeout: server.mirror.onTimeout,
       connections,
@@ -166,6 +177,9 @@ export function warnings(
     ...links
       .filter(({ carrier }) => carrier === false)
       .map(({ name, interface: device }) => `link ${name} (${device}) has no carrier`),
+    ...servers
+      .filter(({ enabled }) => !enabled)
+      .map(({ name }) => `virtual server ${name} is disabled: it opens no connections`),
     ...servers
       .filter(({ membersUp }) => membersUp === 0)
       .map(({ name, pool }) => `virtual server ${name}: no member of pool ${pool} is up`),

@@ -227,9 +227,10 @@ const virtual = buildCommand<
     },
   },
   func: asking(async (control, _now, _flags, name, _mirror, _conn, mode) => {
-    const result = await control.setMirror(name, MODE_OF_WORD[mode]);
-    const same = result.was === result.now ? ', as it was' : `, was ${result.was}`;
-    return { json: result, text: `virtual server ${result.virtualServer}: mirror ${result.now}${same}` };
+    const result = await control.setVirtualServer(name, { mirror: MODE_OF_WORD[mode] });
+    const { was, now } = result;
+    const same = was.mirror === now.mirror ? ', as it was' : `, was ${was.mirror}`;
+    return { json: result, text: `virtual server ${result.name}: mirror ${now.mirror}${same}` };
   }),
 });
 

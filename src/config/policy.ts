@@ -25,6 +25,8 @@ export interface PolicyInputs {
   readonly memberDevices: ReadonlyMap<AddressText, number>;
   /** Mirroring switched at run time, by virtual server. */
   readonly mirrorOverrides: ReadonlyMap<string, MirrorMode>;
+  /** Virtual servers that get no new connections. */
+  readonly disabled?: ReadonlySet<string>;
 }
 
 /** Monitors belong to pools, so the same address and port may be up in one and down in another. */
@@ -38,6 +40,11 @@ export function buildPolicy(
   inputs: PolicyInputs,
   before: PolicyDescription | null = null,
 ): PolicyDescription {
+  const idle = idlePools(config, inputs);
+  const pools = [
+    ...config.pools.map((pool) => policyPool(pool, inputs)),
+    ...idle.map((pool) => idlePool(pool, inputs)),
+  ];
   return {
     groups: config.trafficGroups.map((group) => ({
       name: group.name,
@@ -45,17 +52,38 @@ export function buildPolicy(
       floating: config.links.map((link) => floatingOn(group, link)),
     })),
     addresses: ownedAddresses(config),
-    pools: config.pools.map((pool, index) =>
-      unchanged(before?.pools[index], {
-        name: pool.name,
-        scheduler: pool.scheduler,
-        minActiveMembers: pool.minActiveMembers,
-        slowStartS: pool.slowStartS,
-        onMemberDown: pool.onMemberDown,
-        members: pool.members.map((member) => policyMember(pool, member, inputs)),
-      }),
-    ),
-    virtualServers: config.virtualServers.map((server) => policyVirtualServer(config, server, inputs)),
+    pools: pools.map((pool, index) => unchanged(before?.pools[index], pool)),
+    virtualServers: config.virtualServers.map((server) => {
+      const made = policyVirtualServer(config, server, inputs);
+      if (!inputs.disabled?.has(server.name)) return made;
+      const at = idle.findIndex(({ name }) => name === server.pool);
+      // A client that a persistence entry knows would be sent to a draining member.
+      return { ...made, pool: config.pools.length + at, persistence: null };
+    }),
+  };
+}
+
+/** Of disabled virtual servers: open connections are treated as the pool says, none of the members gets another. */
+function idlePools(config: Config, { disabled }: PolicyInputs): readonly PoolConfig[] {
+  const idle = config.virtualServers.filter(({ name }) => disabled?.has(name));
+  return config.pools.filter(({ name }) => idle.some(({ pool }) => pool === name));
+}
+
+function idlePool(pool: PoolConfig, inputs: PolicyInputs): PolicyPool {
+  const made = policyPool(pool, inputs);
+  const members = made.members.map((member) => ({ ...member, weight: 0 }));
+  // No name of a config has a space in it.
+  return { ...made, name: `${pool.name} idle`, slowStartS: 0, members };
+}
+
+function policyPool(pool: PoolConfig, inputs: PolicyInputs): PolicyPool {
+  return {
+    name: pool.name,
+    scheduler: pool.scheduler,
+    minActiveMembers: pool.minActiveMembers,
+    slowStartS: pool.slowStartS,
+    onMemberDown: pool.onMemberDown,
+    members: pool.members.map((member) => policyMember(pool, member, inputs)),
   };
 }
 

@@ -1,6 +1,7 @@
 /** A `Control` at the far end of a daemon's unix socket (src/io/api_server.ts is the near end). */
 
 import { request } from 'node:http';
+import { userInfo } from 'node:os';
 
 import {
   type ApplyRequest,
@@ -10,18 +11,24 @@ import {
   type Control,
   ControlError,
   type ControlErrorBody,
+  type Costs,
   type CountersStatus,
   DaemonUnreachable,
+  type EndFilter,
   type FailoverStatus,
+  type MemberChanged,
+  type MemberOverride,
   type MirrorStatus,
   type PoolStatus,
   type ReloadResult,
-  type SetMirrorResult,
   type StandbyResult,
   type Status,
+  type Survival,
+  type VirtualServerChange,
+  type VirtualServerChanged,
   type VirtualServerStatus,
 } from '../api.js';
-import type { MirrorMode } from '../config/model.js';
+import { formatEndpoint } from '../wire/ip_address.js';
 
 const READ_TIMEOUT_MS = 10_000;
 /** Handing over waits for the peer; reloading reads and applies a file. */
@@ -44,13 +51,23 @@ export class ApiClient implements Control {
     return this.#ask('GET', '/v1/virtual-servers');
   }
 
+  virtualServer(name: string): Promise<VirtualServerStatus> {
+    return this.#ask('GET', `/v1/virtual-servers/${encodeURIComponent(name)}`);
+  }
+
   pools(): Promise<PoolStatus[]> {
     return this.#ask('GET', '/v1/pools');
   }
 
-  connections({ virtualServer, cursor, limit }: ConnectionsQuery): Promise<ConnectionsPage> {
+  pool(name: string): Promise<PoolStatus> {
+    return this.#ask('GET', `/v1/pools/${encodeURIComponent(name)}`);
+  }
+
+  connections({ virtualServer, client, member, cursor, limit }: ConnectionsQuery): Promise<ConnectionsPage> {
     const query = new URLSearchParams({ cursor: String(cursor), limit: String(limit) });
     if (virtualServer !== null) query.set('virtualServer', virtualServer);
+    if (client) query.set('client', endText(client));
+    if (member) query.set('member', endText(member));
     return this.#ask('GET', `/v1/connections?${query}`);
   }
 
@@ -66,32 +83,46 @@ export class ApiClient implements Control {
     return this.#ask('GET', '/v1/counters');
   }
 
+  survival(): Promise<Survival> {
+    return this.#ask('GET', '/v1/survival');
+  }
+
+  costs(): Promise<Costs | null> {
+    return this.#ask('GET', '/v1/costs');
+  }
+
   reload(): Promise<ReloadResult> {
     return this.#ask('POST', '/v1/reload', {});
   }
 
   apply(request: ApplyRequest): Promise<ApplyResult> {
-    return this.#ask('POST', '/v1/apply', request);
+    return this.#ask('POST', '/v1/config', request);
   }
 
   standby(trafficGroup: string | null, force: boolean): Promise<StandbyResult> {
-    return this.#ask('POST', '/v1/standby', { trafficGroup, force });
+    return this.#ask('PATCH', '/v1/unit', { standby: true, trafficGroup, force });
   }
 
   releaseStandby(trafficGroup: string | null): Promise<StandbyResult> {
-    return this.#ask('POST', '/v1/standby/release', { trafficGroup });
+    return this.#ask('PATCH', '/v1/unit', { standby: false, trafficGroup });
   }
 
-  setMirror(virtualServer: string, mode: MirrorMode): Promise<SetMirrorResult> {
-    return this.#ask('POST', '/v1/mirror-mode', { virtualServer, mode });
+  setVirtualServer(name: string, change: VirtualServerChange): Promise<VirtualServerChanged> {
+    return this.#ask('PATCH', `/v1/virtual-servers/${encodeURIComponent(name)}`, change);
+  }
+
+  setMember(pool: string, address: string, port: number, state: MemberOverride): Promise<MemberChanged> {
+    const member = endText({ address, port });
+    return this.#ask('PATCH', `/v1/pools/${encodeURIComponent(pool)}/members/${encodeURIComponent(member)}`, { state });
   }
 
   /** The daemon is the same version of the same program: its answers are trusted to be what api.ts says. */
-  #ask<Answer>(method: 'GET' | 'POST', path: string, body?: object): Promise<Answer> {
+  #ask<Answer>(method: 'GET' | 'POST' | 'PATCH', path: string, body?: object): Promise<Answer> {
     const socketPath = this.#socketPath;
     return new Promise((resolve, reject) => {
       const payload = body === undefined ? '' : JSON.stringify(body);
-      const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) };
+      const length = Buffer.byteLength(payload);
+      const headers = { 'content-type': 'application/json', 'content-length': length, 'tandem-client': SELF };
       const timeout = method === 'GET' ? READ_TIMEOUT_MS : ACT_TIMEOUT_MS;
       const asked = request({ socketPath, method, path, headers, timeout, agent: false }, (response) => {
         const chunks: Buffer[] = [];
@@ -117,6 +148,22 @@ export class ApiClient implements Control {
   }
 }
 
+/** What the daemon logs beside a change. */
+const SELF = `cli user ${userName()}`;
+
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    // No entry of /etc/passwd.
+    return String(process.getuid?.() ?? 'unknown');
+  }
+}
+
+function endText({ address, port }: EndFilter): string {
+  return formatEndpoint(address, port);
+}
+
 function readAnswer<Answer>(status: number, text: string): Answer {
   let value: unknown;
   try {
@@ -129,8 +176,8 @@ function readAnswer<Answer>(status: number, text: string): Answer {
     );
   }
   if (status === 200) return value as Answer;
-  const { kind, code, message, mend, configErrors } = (value as { error: ControlErrorBody }).error;
-  throw new ControlError(kind, code, message, mend, configErrors);
+  const { kind, code, message, mend, configErrors, path } = (value as { error: ControlErrorBody }).error;
+  throw new ControlError(kind, code, message, mend, configErrors, path);
 }
 
 function unreachable(socketPath: string, error: Error & { code?: string }): DaemonUnreachable {

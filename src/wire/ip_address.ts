@@ -83,6 +83,14 @@ export function formatEndpoint(address: string, port: number): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
+/** `10.0.0.1:80`, `[fd00::1]:80`, or an address alone (port 0); the address comes back canonical. Null: neither. */
+export function parseEndpoint(text: string): { readonly address: string; readonly port: number } | null {
+  const match = /^\[([^\]]*)\](?::(\d{1,5}))?$/.exec(text) ?? /^([^:]*):(\d{1,5})$/.exec(text);
+  const parsed = parseIpAddress(match?.[1] ?? text);
+  const port = Number(match?.[2] ?? '0');
+  return 'fault' in parsed || port > 65535 ? null : { address: formatIpAddress(parsed.octets), port };
+}
+
 function parseDottedQuad(text: string): Uint8Array | 'syntax' | 'leading_zero' {
   const parts = text.split('.');
   if (parts.length !== 4 || !parts.every((part) => /^\d{1,3}$/.test(part))) return 'syntax';

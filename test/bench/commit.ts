@@ -55,7 +55,7 @@ async function run(effort: Effort, { ground }: Place): Promise<SectionResult> {
     await measure(ground, network, 100);
     for (let round = 0; round < effort.rounds; round++) {
       for (const mode of round % 2 === 0 ? modes : modes.toReversed()) {
-        await active.api.setMirror(server, mode);
+        await active.api.setVirtualServer(server, { mirror: mode });
         await isInSync(active);
         const times = await measure(ground, network, effort.quick ? 500 : 4000);
         for (const quantile of quantiles) keep(samples, rowName(mode, quantile), times[`${quantile}Us`]);

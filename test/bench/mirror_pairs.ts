@@ -73,7 +73,7 @@ export async function standTandem(ground: Ground, connections: number): Promise<
       name,
       mirrors: name !== 'off',
       set: async () => {
-        await active.api.setMirror('bench80', name);
+        await active.api.setVirtualServer('bench80', { mirror: name });
         // The standby is told anew what it is to hold.
         await inSync();
       },

@@ -5,11 +5,13 @@ import type {
   ConfigSyncStatus,
   ConnectionsQuery,
   Control,
+  Costs,
   CountersStatus,
   FailoverStatus,
   MirrorStatus,
   PoolStatus,
   Status,
+  Survival,
   VirtualServerStatus,
 } from '../../src/api.js';
 import { noCommits } from '../../src/balancer/views.js';
@@ -71,6 +73,7 @@ export const virtualServers: readonly VirtualServerStatus[] = [
     trafficGroup: 'main',
     role: 'active',
     pool: 'web',
+    enabled: true,
     membersUp: 2,
     membersTotal: 2,
     mirror: 'off',
@@ -100,6 +103,7 @@ export const pools: readonly PoolStatus[] = [
         port: 80,
         weight: 1,
         state: 'up',
+        override: null,
         reason: null,
         since: '2024-03-01T11:00:00Z',
         link: 'server',
@@ -117,6 +121,7 @@ export const pools: readonly PoolStatus[] = [
         port: 80,
         weight: 1,
         state: 'down',
+        override: null,
         reason: 'connection refused',
         since: null,
         link: null,
@@ -144,6 +149,7 @@ export const pools: readonly PoolStatus[] = [
         port: 80,
         weight: 2,
         state: 'up',
+        override: null,
         reason: null,
         since: '2024-03-01T11:59:50Z',
         link: 'server',
@@ -161,6 +167,7 @@ export const pools: readonly PoolStatus[] = [
         port: 80,
         weight: 1,
         state: 'up',
+        override: null,
         reason: null,
         since: null,
         link: 'server',
@@ -286,8 +293,33 @@ export const connection: ConnectionRow = {
   idleS: 3.2,
   fromPeer: true,
   unprotected: false,
+  mirrored: true,
   forwarding: 'nat',
   lastHop: '02:00:00:00:0c:01 on client',
+};
+
+export const survival: Survival = {
+  at: '2024-03-01T12:00:00Z',
+  wouldSurvive: 12_000,
+  wouldBeLost: 345,
+  reasons: ['the peer was not told of them (yet): 345 of www'],
+  virtualServers: [
+    {
+      name: 'www',
+      mode: 'async',
+      connections: 12_345,
+      wouldSurvive: 12_000,
+      wouldBeLost: 345,
+      reason: 'the peer was not told of them (yet)',
+    },
+  ],
+};
+
+export const costs: Costs = {
+  measuredAt: '2024-02-01T12:00:00Z',
+  machine: 'a processor, 2 cores',
+  commit: '0123456',
+  rows: [{ section: 'mirror', name: 'async', unit: 'ns', median: 12.5, least: 11, most: 14 }],
 };
 
 /** Answers as above; what was asked is kept in `asked`, one line each. */
@@ -304,7 +336,9 @@ export function stubControl(connections = 2500): Control & { readonly asked: str
     asked,
     status: answer('status', status),
     virtualServers: answer('virtualServers', [...virtualServers]),
+    virtualServer: answer('virtualServer', virtualServers[0]!),
     pools: answer('pools', [...pools]),
+    pool: answer('pool', pools[0]!),
     mirror: answer('mirror', mirror),
     failover: answer('failover', failover),
     counters: answer('counters', counters),
@@ -312,12 +346,32 @@ export function stubControl(connections = 2500): Control & { readonly asked: str
     apply: answer('apply', applied),
     standby: answer('standby', { trafficGroups: [group] }),
     releaseStandby: answer('releaseStandby', { trafficGroups: [{ ...group, outcome: 'released' }] }),
-    setMirror: answer('setMirror', { virtualServer: 'www', was: 'off', now: 'async' }),
-    connections: ({ cursor, limit, virtualServer }: ConnectionsQuery) => {
+    survival: answer('survival', survival),
+    costs: answer('costs', costs),
+    setVirtualServer: answer('setVirtualServer', {
+      name: 'www',
+      was: { enabled: true, mirror: 'off' },
+      now: { enabled: true, mirror: 'async' },
+      holds: 'until reload or restart',
+    }),
+    setMember: answer('setMember', {
+      pool: 'web',
+      address: '10.2.0.11',
+      port: 80,
+      was: null,
+      now: 'draining',
+      holds: 'until reload or restart',
+    }),
+    connections: ({ cursor, limit, virtualServer, client, member }: ConnectionsQuery) => {
       const count = Math.min(limit, connections - cursor);
       const next = cursor + count < connections ? cursor + count : null;
       const rows = Array.from({ length: count }, () => connection);
-      return answer('connections', { rows, next, used: connections })(virtualServer, cursor, limit);
+      return answer('connections', { rows, next, used: connections })(
+        virtualServer,
+        cursor,
+        limit,
+        ...[client, member].filter((end) => end),
+      );
     },
   };
 }

@@ -153,6 +153,7 @@ class World {
       },
       readConfig: async () => ({ result: this.file, text: 'text' }),
       checkLinks: async (candidate) => this.linkFaults(candidate),
+      costs: () => null,
       log: { info: () => {}, warn: () => {}, error: () => {} },
       clock: { now: () => new Date(0), monotonicMs: () => 0, soon: (work) => void this.soon.push(work) },
     };
@@ -231,7 +232,7 @@ describe('what the failover process is told', () => {
   });
 
   test('a group without a mirrored virtual server has nothing to be in sync with', async () => {
-    await world.balancer.setMirror('www', 'off');
+    await world.balancer.setVirtualServer('www', { mirror: 'off' });
     expect(world.condition.inSync).toBe(true);
   });
 
@@ -364,21 +365,25 @@ describe('the operator', () => {
   });
 
   test('mirroring is switched once, announced, and shown beside what the config says', async () => {
-    expect(await world.balancer.setMirror('www', 'async')).toEqual({
-      virtualServer: 'www',
-      was: 'async',
-      now: 'async',
+    const standing = { enabled: true, mirror: 'async' };
+    const holds = 'until reload or restart';
+    expect(await world.balancer.setVirtualServer('www', { mirror: 'async' })).toEqual({
+      name: 'www',
+      was: standing,
+      now: standing,
+      holds,
     });
     expect(world.calls).toEqual([]);
-    await world.balancer.setMirror('www', 'off');
+    const now = { enabled: true, mirror: 'off' };
+    expect(await world.balancer.setVirtualServer('www', { mirror: 'off' })).toMatchObject({ was: standing, now });
     expect(world.calls).toEqual(['setMirror www off', 'resync']);
     const [www] = await world.balancer.virtualServers();
     expect([www!.mirror, www!.mirrorConfigured]).toEqual(['off', 'async']);
   });
 
   test('UDP is not mirrored, and unknown names are told what there is', async () => {
-    expect(await refusalOf(world.balancer.setMirror('dns', 'async'))).toBe('udp_not_mirrored');
-    expect(await refusalOf(world.balancer.setMirror('wwww', 'off'))).toBe('unknown_virtual_server');
+    expect(await refusalOf(world.balancer.setVirtualServer('dns', { mirror: 'async' }))).toBe('udp_not_mirrored');
+    expect(await refusalOf(world.balancer.setVirtualServer('wwww', { mirror: 'off' }))).toBe('unknown_virtual_server');
     expect(await refusalOf(world.balancer.standby('other', false))).toBe('unknown_traffic_group');
   });
 
@@ -399,5 +404,46 @@ describe('the operator', () => {
     world.balancer.onFailoverGone();
     const { trafficGroups } = await world.balancer.failover();
     expect(trafficGroups[0]).toMatchObject({ role: 'standby', transitionCount: 2, leaseMs: 300 });
+  });
+});
+
+describe('what is changed while the unit runs', () => {
+  test('a disabled virtual server keeps its members for what is open, and none for what is new', async () => {
+    await world.balancer.setVirtualServer('www', { enabled: false });
+    const { pools, virtualServers } = world.policies.at(-1)!;
+    const [www, dns] = virtualServers;
+    expect(pools[www!.pool]!.members.map(({ address, up, weight }) => [address, up, weight])).toEqual([
+      ['10.2.0.11', true, 0],
+      ['10.2.0.12', false, 0],
+    ]);
+    expect(pools[dns!.pool]!.members[0]!.weight).toBe(1);
+    expect((await world.balancer.virtualServer('www')).enabled).toBe(false);
+    expect((await world.balancer.status()).warnings.join()).toMatch(/www is disabled/);
+    await world.balancer.setVirtualServer('www', { enabled: true });
+    expect(world.policies.at(-1)!.virtualServers[0]!.pool).toBe(0);
+  });
+
+  test('a member drains and comes back; the config said otherwise, and says it again after a reload', async () => {
+    const first = () => world.policies.at(-1)!.pools[0]!.members[0]!;
+    expect(await world.balancer.setMember('web', '10.2.0.11', 80, 'draining')).toMatchObject({ was: null });
+    expect(first()).toMatchObject({ weight: 0, up: true });
+    await world.balancer.setMember('web', '10.2.0.11', 80, 'down');
+    expect(first()).toMatchObject({ up: false, down: true });
+    expect((await world.balancer.pool('web')).members[0]).toMatchObject({ state: 'down', override: 'down' });
+    await world.balancer.reload();
+    expect(first()).toMatchObject({ weight: 1, up: true });
+    expect((await world.balancer.pool('web')).members[0]!.override).toBeNull();
+  });
+
+  test('a member that its monitor says is down stays down when it is called up', async () => {
+    world.health = [down('10.2.0.11')];
+    await world.balancer.setMember('web', '10.2.0.11', 80, 'up');
+    expect(world.policies.at(-1)!.pools[0]!.members[0]!.up).toBe(false);
+  });
+
+  test('what is not there is refused, with what is', async () => {
+    expect(await refusalOf(world.balancer.setMember('web', '10.2.0.99', 80, 'down'))).toBe('unknown_member');
+    expect(await refusalOf(world.balancer.setMember('wep', '10.2.0.11', 80, 'down'))).toBe('unknown_pool');
+    expect(await refusalOf(world.balancer.pool('wep'))).toBe('unknown_pool');
   });
 });

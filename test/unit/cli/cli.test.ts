@@ -93,7 +93,7 @@ async function tandem(words: string, world: World = {}): Promise<Ran> {
 
 const failing = (error: Error): Control => {
   const fail = () => Promise.reject(error);
-  return { ...stubControl(), status: fail, reload: fail, standby: fail, setMirror: fail };
+  return { ...stubControl(), status: fail, reload: fail, standby: fail, setVirtualServer: fail };
 };
 
 /** Only FILE is there. */
@@ -179,8 +179,8 @@ describe('what is asked', () => {
     ['standby main --force', 'standby "main" true'],
     ['standby --release', 'releaseStandby null'],
     ['standby main --release', 'releaseStandby "main"'],
-    ['virtual www mirror conn enable', 'setMirror "www" "async"'],
-    ['virtual www mirror conn disable', 'setMirror "www" "off"'],
+    ['virtual www mirror conn enable', 'setVirtualServer "www" {"mirror":"async"}'],
+    ['virtual www mirror conn disable', 'setVirtualServer "www" {"mirror":"off"}'],
     ['show connections --virtual www --limit 5', 'connections "www" 0 5'],
   ])('tandem %s', async (words, asked) => {
     const control = stubControl();

@@ -22,6 +22,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { type Control, ControlError, DaemonUnreachable } from '../../../src/api.js';
+import type { Change } from '../../../src/http/routes.js';
 import { ApiClient } from '../../../src/io/api_client.js';
 import { type ApiServer, startApiServer } from '../../../src/io/api_server.js';
 import {
@@ -39,12 +40,14 @@ let folder: string;
 let socketPath: string;
 let server: ApiServer | null;
 let internalErrors: string[];
+let changes: Change[];
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'tandem-api-'));
   socketPath = join(folder, 'run', 'tandem.sock');
   server = null;
   internalErrors = [];
+  changes = [];
 });
 afterEach(async () => {
   await server?.close();
@@ -55,7 +58,9 @@ async function serve(control: Control): Promise<ApiClient> {
   server = await startApiServer({
     socketPath,
     control,
+    version: '0.1.0',
     onInternalError: (route, error) => internalErrors.push(`${route}: ${error}`),
+    onChange: (change) => changes.push(change),
   });
   return new ApiClient(socketPath);
 }
@@ -83,7 +88,12 @@ describe('what is asked', () => {
     await client.standby('main', true);
     await client.standby(null, false);
     await client.releaseStandby('main');
-    await client.setMirror('www', 'async');
+    await client.setVirtualServer('www & co', { mirror: 'async', enabled: false });
+    await client.setMember('web', 'fd02::12', 80, 'draining');
+    await client.setMember('any', '10.2.0.11', 0, 'up');
+    const client4 = { address: '10.1.0.10', port: 0 };
+    const member6 = { address: 'fd02::12', port: 80 };
+    await client.connections({ virtualServer: null, client: client4, member: member6, cursor: 0, limit: 1 });
     await client.reload();
     // Larger than any other request may be.
     await client.apply({ text: '#'.repeat(300_000), file: 'f', local: true, dryRun: false });
@@ -92,10 +102,27 @@ describe('what is asked', () => {
       'standby "main" true',
       'standby null false',
       'releaseStandby "main"',
-      'setMirror "www" "async"',
+      'setVirtualServer "www & co" {"enabled":false,"mirror":"async"}',
+      'setMember "web" "fd02::12" 80 "draining"',
+      'setMember "any" "10.2.0.11" 0 "up"',
+      'connections null 0 1 {"address":"10.1.0.10","port":0} {"address":"fd02::12","port":80}',
       'reload',
       `apply {"text":"${'#'.repeat(300_000)}","file":"f","local":true,"dryRun":false}`,
     ]);
+  });
+
+  test('is told with who asked, when it changes something, and what came of it', async () => {
+    const refused = new ControlError('refused', 'peer_not_there', 'no');
+    const client = await serve({ ...stubControl(), standby: () => Promise.reject(refused) });
+    await client.status();
+    await client.setMember('web', '10.2.0.11', 80, 'down');
+    await client.standby(null, false).catch(() => {});
+    expect(changes.map(({ route, outcome }) => [route, outcome])).toEqual([
+      ['PATCH /v1/pools/web/members/10.2.0.11:80', 'done'],
+      ['PATCH /v1/unit', 'peer_not_there'],
+    ]);
+    expect(changes[0]!.asked).toEqual({ state: 'down' });
+    expect(changes[0]!.caller).toMatch(/^socket .*tandem\.sock, calls itself cli user \w+$/);
   });
 });
 
@@ -153,9 +180,7 @@ describe('the socket', () => {
 
   test('of a daemon that runs is left alone', async () => {
     const first = await serve(stubControl());
-    await expect(startApiServer({ socketPath, control: stubControl(), onInternalError: () => {} })).rejects.toThrow(
-      /another tandem daemon is listening/,
-    );
+    await expect(serve(stubControl())).rejects.toThrow(/another tandem daemon is listening/);
     expect(await first.status()).toEqual(status);
   });
 
@@ -212,43 +237,56 @@ describe('no daemon', () => {
 });
 
 describe('a client that is wrong', () => {
-  async function ask(method: string, path: string, body = ''): Promise<{ status: number; code: string }> {
+  const json = 'application/json';
+  async function ask(method: string, path: string, body = '', type = json): Promise<{ status: number; code: string }> {
     return new Promise((resolve, reject) => {
-      const asked = request(
-        { socketPath, method, path, headers: { 'content-length': Buffer.byteLength(body) } },
-        (response) => {
-          let text = '';
-          response.on('data', (chunk) => (text += chunk));
-          response.on('end', () => resolve({ status: response.statusCode ?? 0, code: JSON.parse(text).error.code }));
-        },
-      );
+      const headers = { 'content-type': type, 'content-length': Buffer.byteLength(body) };
+      const asked = request({ socketPath, method, path, headers }, (response) => {
+        let text = '';
+        response.on('data', (chunk) => (text += chunk));
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, code: JSON.parse(text).error.code }));
+      });
       asked.on('error', reject);
       asked.end(body);
     });
   }
 
   test.each([
-    ['GET', '/', '', 404, 'unknown_route'],
-    ['POST', '/v1/status', '', 404, 'unknown_route'],
     ['GET', '//', '', 404, 'unknown_route'],
+    ['GET', '/v1', '', 404, 'unknown_route'],
     ['GET', '/v1/status/%', '', 404, 'unknown_route'],
     ['GET', '/v1/../etc/passwd', '', 404, 'unknown_route'],
+    ['POST', '/v1/status', '{}', 404, 'unknown_route'],
+    ['DELETE', '/v1/virtual-servers/www', '', 404, 'unknown_route'],
     ['GET', '/v1/connections?limit=1001', '', 400, 'bad_number'],
     ['GET', '/v1/connections?limit=0', '', 400, 'bad_number'],
     ['GET', '/v1/connections?cursor=-1', '', 400, 'bad_number'],
     ['GET', '/v1/connections?cursor=1e3', '', 400, 'bad_number'],
-    ['POST', '/v1/standby', '{', 400, 'not_json'],
-    ['POST', '/v1/standby', '[]', 400, 'not_an_object'],
-    ['POST', '/v1/standby', '{"trafficGroup":3}', 400, 'missing'],
-    ['POST', '/v1/standby', JSON.stringify({ trafficGroup: 'x'.repeat(20_000) }), 400, 'too_large'],
-    ['POST', '/v1/mirror-mode', '{}', 400, 'missing'],
-    ['POST', '/v1/mirror-mode', '{"virtualServer":"www","mode":"on"}', 400, 'bad_mode'],
+    ['GET', '/v1/connections?client=10.0.0', '', 400, 'bad_address'],
+    ['GET', '/v1/connections?member=10.0.0.1:99999', '', 400, 'bad_address'],
+    ['GET', '/v1/connections?clinet=10.0.0.1', '', 400, 'unknown_key'],
+    ['PATCH', '/v1/unit', '{', 400, 'not_json'],
+    ['PATCH', '/v1/unit', '[]', 400, 'not_an_object'],
+    ['PATCH', '/v1/unit', '{}', 400, 'missing'],
+    ['PATCH', '/v1/unit', '{"standby":true,"trafficGroup":3}', 400, 'bad_value'],
+    ['PATCH', '/v1/unit', JSON.stringify({ trafficGroup: 'x'.repeat(20_000) }), 400, 'too_large'],
+    ['PATCH', '/v1/virtual-servers/www', '{"mirror":"on"}', 400, 'bad_value'],
+    ['PATCH', '/v1/virtual-servers/www', '{"mirorr":"off"}', 400, 'unknown_key'],
+    ['PATCH', '/v1/pools/web/members/nowhere', '{"state":"down"}', 400, 'bad_address'],
+    ['POST', '/v1/config', '{"file":"f"}', 400, 'missing'],
   ])('%s %s %s', async (method, path, body, expectedStatus, code) => {
     const control = stubControl();
     await serve(control);
     expect(await ask(method, path, body)).toEqual({ status: expectedStatus, code });
     expect(control.asked).toEqual([]);
     expect(internalErrors).toEqual([]);
+  });
+
+  test('is a page of another origin, which can send no JSON unasked', async () => {
+    const control = stubControl();
+    await serve(control);
+    expect(await ask('POST', '/v1/reload', '{}', 'text/plain')).toEqual({ status: 400, code: 'not_json' });
+    expect(control.asked).toEqual([]);
   });
 
   test('says nothing for long: others are served meanwhile', async () => {

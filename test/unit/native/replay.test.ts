@@ -84,6 +84,7 @@ describe('a TCP connection', () => {
           idleS: expect.any(Number) as number,
           fromPeer: false,
           unprotected: false,
+          mirrored: false,
           forwarding: 'nat',
           lastHop: `${CLIENT_MAC} on client`,
         },
