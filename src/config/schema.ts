@@ -454,6 +454,7 @@ const mirror = z.strictObject({
 export const entitySchemas = { trafficGroups: trafficGroup, pools: pool, virtualServers: virtualServer } as const;
 
 export const configSchema = z.strictObject({
+  $schema: z.string().optional().meta({ description: 'For editors; means nothing to Tandem' }),
   links: z.array(name).min(1).max(LINKS_MAX).meta({ description: 'Names of the networks that both units stand on' }),
   units: z.strictObject({ a: unit, b: unit }),
   trafficGroups: z.record(name, trafficGroup),

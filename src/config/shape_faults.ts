@@ -177,7 +177,8 @@ function valueAt(raw: unknown, path: Path): unknown {
 function keysAt(schema: z.ZodType, path: Path): string[] {
   const at = schemaAt(schema, path);
   const section = at instanceof z.ZodUnion ? at.options.find((option) => option instanceof z.ZodObject) : at;
-  return section instanceof z.ZodObject ? Object.keys(section.shape) : [];
+  // $schema is for editors: nobody looks for it here.
+  return section instanceof z.ZodObject ? Object.keys(section.shape).filter((key) => !key.startsWith('$')) : [];
 }
 
 function schemaAt(schema: z.ZodType, path: Path): z.core.$ZodType | undefined {

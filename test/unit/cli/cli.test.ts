@@ -384,6 +384,7 @@ describe('check', () => {
 test('the JSON Schema describes the file', async () => {
   const schema = JSON.parse((await tandem('schema')).out) as { properties: object; required: string[] };
   expect(Object.keys(schema.properties)).toEqual([
+    '$schema',
     'links',
     'units',
     'trafficGroups',
