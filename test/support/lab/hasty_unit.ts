@@ -9,10 +9,13 @@
  */
 
 import { join } from 'node:path';
+import { TLSSocket } from 'node:tls';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 import type { NativeModule } from '../../../src/datapath.js';
 import { repositoryRoot } from './paths.js';
+
+const CHANNEL_MS = 5;
 
 /** The command that runs `tandem` with these arguments, hastily; scripts/build and scripts/build-lab have run. */
 export function hastily(args: readonly string[]): readonly [command: string, ...args: string[]] {
@@ -37,5 +40,20 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       if (urgentOnly !== true) super.armMirror();
     }
   };
+  delayWrites();
   await import(built('cli.js'));
+}
+
+/** The mirror channel is the only TLS of a unit in the lab. */
+function delayWrites(): void {
+  const { write, end } = TLSSocket.prototype;
+  const later = (call: () => void): void => void setTimeout(call, CHANNEL_MS);
+  TLSSocket.prototype.write = function (this: TLSSocket, ...args: unknown[]): boolean {
+    later(() => this.destroyed || Reflect.apply(write, this, args));
+    return true;
+  };
+  TLSSocket.prototype.end = function (this: TLSSocket, ...args: unknown[]): TLSSocket {
+    later(() => this.destroyed || Reflect.apply(end, this, args));
+    return this;
+  };
 }
