@@ -177,7 +177,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   const notices = new ServiceNotices({
     environment: process.env,
     pid: process.pid,
-    send: native.sendDatagram,
+    send: (path, text) => native.sendDatagram(path, text),
     timers: systemTimers,
     monotonicUs: () => process.hrtime.bigint() / 1000n,
     readHeartbeats: (into) => sharedState.readHeartbeats(into),

@@ -32,7 +32,9 @@ labTest('a service manager hears that the unit serves, lives, reloads and stops'
     // Ready means that it answers.
     expect((await a.status()).unit).toBe('a');
     await socket.until('alive', (messages) => messages.filter((each) => each === 'WATCHDOG=1').length >= 3);
-    await socket.until('telling its role', (messages) => messages.some((each) => /^STATUS=main active/.test(each)));
+    await socket.until('telling its role', (messages) =>
+      messages.some((each) => each.startsWith('STATUS=main active')),
+    );
 
     const heard = socket.messages.length;
     a.reloadBySignal();

@@ -60,11 +60,11 @@ async function recorded(): Promise<Buffer[]> {
     ...plainTransport,
     connect: (from, to, onReady) => {
       const stream = plainTransport.connect(from, to, onReady);
-      const write = stream.write.bind(stream) as (chunk: Uint8Array) => boolean;
-      stream.write = ((chunk: Uint8Array) => {
+      const write = stream.write.bind(stream);
+      stream.write = (chunk: Uint8Array) => {
         said.push(Buffer.from(chunk));
         return write(chunk);
-      }) as typeof stream.write;
+      };
       return stream;
     },
   });

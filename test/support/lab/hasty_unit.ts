@@ -46,14 +46,14 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
 
 /** The mirror channel is the only TLS of a unit in the lab. */
 function delayWrites(): void {
-  const { write, end } = TLSSocket.prototype;
-  const later = (call: () => void): void => void setTimeout(call, CHANNEL_MS);
-  TLSSocket.prototype.write = function (this: TLSSocket, ...args: unknown[]): boolean {
-    later(() => this.destroyed || Reflect.apply(write, this, args));
-    return true;
+  const delayed = (name: 'write' | 'end', answer: (socket: TLSSocket) => unknown): void => {
+    const now: unknown = Reflect.get(TLSSocket.prototype, name);
+    if (typeof now !== 'function') throw new Error(`a TLS socket has no ${name}`);
+    Reflect.set(TLSSocket.prototype, name, function late(this: TLSSocket, ...args: unknown[]): unknown {
+      setTimeout(() => this.destroyed || Reflect.apply(now, this, args), CHANNEL_MS);
+      return answer(this);
+    });
   };
-  TLSSocket.prototype.end = function (this: TLSSocket, ...args: unknown[]): TLSSocket {
-    later(() => this.destroyed || Reflect.apply(end, this, args));
-    return this;
-  };
+  delayed('write', () => true);
+  delayed('end', (socket) => socket);
 }
