@@ -9,7 +9,7 @@ export default defineConfig({
         test: {
           name: 'units',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/lab/**', 'test/interop/**'],
+          exclude: ['test/lab/**', 'test/interop/**', 'test/packages/**'],
           pool: 'forks',
           // A test that hangs, not one that a busy machine holds up.
           testTimeout: 30_000,
