@@ -79,6 +79,11 @@ export type ApiEvent =
   | { readonly event: 'rates'; readonly data: Rates }
   | { readonly event: 'failover'; readonly data: Transition };
 
+export interface EventStream {
+  /** A state at once; ends with `signal`. */
+  events(signal: AbortSignal): AsyncIterable<ApiEvent>;
+}
+
 // ---------------------------------------------------------------------------------------------- status
 
 export interface Status {

@@ -23,6 +23,13 @@ export interface RouteOptions {
   readonly onInternalError: (route: string, error: unknown) => void;
   /** Told of each change that was asked for, whatever came of it. */
   readonly onChange: (change: Change) => void;
+  /** What is not asked of a Control. */
+  readonly served: {
+    events(): Response;
+    metrics(): Promise<Response>;
+    /** A file of the web page. */
+    page(path: string): Promise<Response>;
+  };
 }
 
 export interface Change {
@@ -143,6 +150,7 @@ export function apiRoutes(options: RouteOptions): App {
   add({ method: 'post', path: '/v1/reload', summary: 'Read the config file again', answer: schemas.reloadResult }, () =>
     control.reload(),
   );
+  addServed(app, options);
   app.doc31('/v1/openapi.json', {
     openapi: '3.1.0',
     info: { title: 'Tandem', version: options.version },
@@ -159,6 +167,28 @@ export function apiRoutes(options: RouteOptions): App {
     return errorAnswer(context, error, options.onInternalError);
   });
   return app;
+}
+
+function addServed(app: App, { served }: RouteOptions): void {
+  const content = (type: string, schema: z.ZodType) => ({
+    200: { description: 'The answer', content: { [type]: { schema } } },
+  });
+  app.openAPIRegistry.registerPath({
+    method: 'get',
+    path: '/v1/events',
+    summary: 'Server-sent events: state when it changes and each 5 s, rates each second, failover',
+    responses: content('text/event-stream', z.union([schemas.stateEvent, schemas.rates, schemas.transition])),
+  });
+  app.get('/v1/events', () => served.events());
+  app.openAPIRegistry.registerPath({
+    method: 'get',
+    path: '/metrics',
+    summary: "Prometheus's text format",
+    responses: content('text/plain', z.string()),
+  });
+  app.get('/metrics', () => served.metrics());
+  app.get('/', () => served.page('/'));
+  app.get('/assets/*', ({ req }) => served.page(req.path));
 }
 
 function get(path: string, summary: string, params: readonly string[] = []) {

@@ -4,6 +4,7 @@ import { request } from 'node:http';
 import { userInfo } from 'node:os';
 
 import {
+  type ApiEvent,
   type ApplyRequest,
   type ApplyResult,
   type ConnectionsPage,
@@ -15,6 +16,7 @@ import {
   type CountersStatus,
   DaemonUnreachable,
   type EndFilter,
+  type EventStream,
   type FailoverStatus,
   type MemberChanged,
   type MemberOverride,
@@ -36,7 +38,7 @@ const ACT_TIMEOUT_MS = 60_000;
 /** Larger than any answer can be: a page of connections is bounded, and so are names and counts. */
 const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
 
-export class ApiClient implements Control {
+export class ApiClient implements Control, EventStream {
   readonly #socketPath: string;
 
   constructor(socketPath: string) {
@@ -116,6 +118,26 @@ export class ApiClient implements Control {
     return this.#ask('PATCH', `/v1/pools/${encodeURIComponent(pool)}/members/${encodeURIComponent(member)}`, { state });
   }
 
+  /** Ends with `signal`, throws DaemonUnreachable when the daemon goes. */
+  async *events(signal: AbortSignal): AsyncGenerator<ApiEvent> {
+    const socketPath = this.#socketPath;
+    try {
+      const stream = await openStream(socketPath, '/v1/events', signal);
+      let text = '';
+      for await (const chunk of stream) {
+        text += chunk;
+        if (text.length > ANSWER_BYTES_MAX) throw new Error(`an event is larger than ${ANSWER_BYTES_MAX} bytes`);
+        const blocks = text.split('\n\n');
+        text = blocks.pop() ?? '';
+        for (const block of blocks) yield readEvent(block);
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      throw error instanceof ControlError ? error : unreachable(socketPath, error as Error);
+    }
+    if (!signal.aborted) throw unreachable(socketPath, new Error('the daemon has ended the events'));
+  }
+
   /** The daemon is the same version of the same program: its answers are trusted to be what api.ts says. */
   #ask<Answer>(method: 'GET' | 'POST' | 'PATCH', path: string, body?: object): Promise<Answer> {
     const socketPath = this.#socketPath;
@@ -146,6 +168,32 @@ export class ApiClient implements Control {
       asked.end(payload);
     });
   }
+}
+
+function openStream(socketPath: string, path: string, signal: AbortSignal): Promise<AsyncIterable<string>> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ socketPath, path, signal, agent: false }, (response) => {
+      response.setEncoding('utf8');
+      if (response.statusCode === 200) return resolve(response as AsyncIterable<string>);
+      let text = '';
+      response.on('data', (chunk: string) => (text += chunk));
+      response.on('end', () => {
+        try {
+          reject(new Error(`an answer that is no stream: ${String(readAnswer(response.statusCode ?? 0, text))}`));
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+    asked.on('error', reject);
+    asked.end();
+  });
+}
+
+/** `event: rates`, then `data: ` with all of it on one line: what src/io/api_events.ts writes. */
+function readEvent(block: string): ApiEvent {
+  const [, event, data] = /^event: (\w+)\ndata: (.*)$/.exec(block) ?? [];
+  return { event, data: JSON.parse(data ?? 'null') } as ApiEvent;
 }
 
 /** What the daemon logs beside a change. */

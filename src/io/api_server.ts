@@ -15,7 +15,10 @@ import { dirname } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
 
 import type { Control } from '../api.js';
-import { apiRoutes, type Change } from '../http/routes.js';
+import { type App, apiRoutes, type Change } from '../http/routes.js';
+import { ApiEvents } from './api_events.js';
+import { Metrics } from './metrics.js';
+import { type PageFiles, pageFiles } from './page_files.js';
 
 const REQUEST_TIMEOUT_MS = 5_000;
 const CLIENTS_MAX = 64;
@@ -28,6 +31,10 @@ export interface ApiServerOptions {
   /** Told of answers that failed for no fault of the asker's. */
   readonly onInternalError: (route: string, error: unknown) => void;
   readonly onChange: (change: Change) => void;
+  /** The web page's; default: as built. */
+  readonly page?: PageFiles;
+  /** Milliseconds between two looks at what events are about; default: 500. */
+  readonly eventsEachMs?: number;
 }
 
 export interface ApiServer {
@@ -39,7 +46,7 @@ export interface ApiServer {
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const { socketPath } = options;
   await clearStaleSocket(socketPath);
-  const app = apiRoutes(options);
+  const { app, events } = makeApp(options);
   // Node does not tell who is at the other end of a unix socket.
   const caller = `socket ${socketPath}`;
   const answer = getRequestListener((request, bindings) => app.fetch(request, { ...bindings, caller }), {
@@ -57,10 +64,26 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   return {
     close: () =>
       new Promise((resolve) => {
+        events.close();
         server.close(() => resolve());
         server.closeAllConnections();
       }),
   };
+}
+
+function makeApp(options: ApiServerOptions): { readonly app: App; readonly events: ApiEvents } {
+  const { eventsEachMs } = options;
+  const events = new ApiEvents({ ...options, ...(eventsEachMs === undefined ? {} : { lookMs: eventsEachMs }) });
+  const metrics = new Metrics(options.control);
+  const app = apiRoutes({
+    ...options,
+    served: {
+      events: () => events.response(),
+      metrics: async () => new Response(await metrics.text(), { headers: { 'content-type': metrics.contentType } }),
+      page: options.page ?? pageFiles(),
+    },
+  });
+  return { app, events };
 }
 
 /** A socket that a killed daemon left behind is removed; one that answers belongs to a daemon that runs. */
