@@ -11,14 +11,18 @@ import { ApiClient } from './io/api_client.js';
 import { readConfig, readConfigText } from './io/config_file.js';
 
 /** Output piped into `head` ends early; that is no failure of ours. */
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit();
-  throw error;
-});
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit();
+    throw error;
+  });
+}
 
 const streams: StricliProcess = { stdout: process.stdout, stderr: process.stderr, env: process.env };
 const context: CliContext = {
   process: streams,
+  // https://no-color.org: set and not empty.
+  colours: process.stdout.isTTY === true && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb',
   now: Date.now,
   connect: (socketPath) => new ApiClient(socketPath),
   readConfig,

@@ -22,6 +22,8 @@ export const BIGIP_PHRASES: readonly Phrase[] = [
   phrase('load sys config', 'reload'),
   phrase('modify ltm virtual <name> mirror enabled', 'virtual <name> mirror conn enable'),
   phrase('modify ltm virtual <name> mirror disabled', 'virtual <name> mirror conn disable'),
+  phrase('modify ltm virtual <name> enabled', 'virtual <name> enable'),
+  phrase('modify ltm virtual <name> disabled', 'virtual <name> disable'),
 ];
 
 /** `words` as ours; unchanged where they are no phrase of BIG-IP's. */

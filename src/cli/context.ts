@@ -45,6 +45,8 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export interface CliContext extends CommandContext {
   readonly process: StricliProcess;
+  /** Whether the output is a terminal that is to show colours. */
+  readonly colours: boolean;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly connect: (socketPath: string) => Control;

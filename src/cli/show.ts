@@ -72,7 +72,7 @@ function revisionText(
 export function showVirtualServers(servers: readonly VirtualServerStatus[]): string {
   if (servers.length === 0) return 'no virtual servers are configured';
   const commits = servers.some(({ mirror, commit }) => mirror === 'commit' || commit.unprotected > 0);
-  return table(
+  const rows = table(
     [
       left('NAME'),
       left('ADDRESS'),
@@ -101,6 +101,8 @@ export function showVirtualServers(servers: readonly VirtualServerStatus[]): str
       ...(commits ? [String(server.commit.unprotected)] : []),
     ]),
   );
+  const disabled = servers.filter(({ enabled }) => !enabled);
+  return [rows, ...disabled.map(({ name }) => `! ${name} is disabled: it schedules no new connection`)].join('\n');
 }
 
 /** `10.1.0.100:80/tcp`, `10.1.0.100:8000-8099/udp`, `10.1.0.100/any`. */
@@ -185,6 +187,7 @@ export function showConnections({ rows, next, used }: ConnectionsPage): string {
       left('STATE'),
       right('IDLE'),
       left('FROM'),
+      left('PEER HAS IT'),
     ],
     rows.map((row) => [
       row.virtualServer,
@@ -195,6 +198,7 @@ export function showConnections({ rows, next, used }: ConnectionsPage): string {
       row.protocol === 'tcp' ? row.state : protocolText(row.protocol),
       `${Math.round(row.idleS)}s`,
       row.unprotected ? 'here, unprotected' : row.fromPeer ? 'peer' : 'here',
+      yesNo(row.mirrored),
     ]),
   );
   return next === null ? lines : `${lines}\n(${rows.length} of ${used} shown; --limit shows more)`;

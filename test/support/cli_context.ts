@@ -21,6 +21,7 @@ export interface CliWorld {
   readonly control?: Control;
   /** The text of every file. */
   readonly file?: string;
+  readonly colours?: boolean;
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -36,6 +37,7 @@ export async function runCli(words: readonly string[], world: CliWorld = {}): Pr
       env: world.env ?? {},
     },
     now: () => NOW,
+    colours: world.colours ?? false,
     connect: () => world.control ?? stubControl(),
     readConfig: (file) => loadConfig(text, file),
     readConfigText: () => ({ ok: true, text }),

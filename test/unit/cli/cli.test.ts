@@ -64,6 +64,7 @@ async function tandem(words: string, world: World = {}): Promise<Ran> {
       env: world.env ?? {},
     },
     now: () => NOW,
+    colours: false,
     connect: (path) => {
       sockets.push(path);
       return world.control ?? stubControl();
