@@ -9,6 +9,7 @@ import { inOurWords } from './cli/bigip_words.js';
 import { type CliContext, EXIT } from './cli/context.js';
 import { ApiClient } from './io/api_client.js';
 import { readConfig, readConfigText } from './io/config_file.js';
+import { systemTerminal } from './io/terminal.js';
 
 /** Output piped into `head` ends early; that is no failure of ours. */
 for (const stream of [process.stdout, process.stderr]) {
@@ -23,6 +24,7 @@ const context: CliContext = {
   process: streams,
   // https://no-color.org: set and not empty.
   colours: process.stdout.isTTY === true && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb',
+  terminal: systemTerminal,
   now: Date.now,
   connect: (socketPath) => new ApiClient(socketPath),
   readConfig,

@@ -13,6 +13,7 @@ import { completeCommand, completion } from './completion.js';
 import { type CliContext, LOG_LEVELS, type LogLevel } from './context.js';
 import { convertCommand } from './convert.js';
 import { jsonFlag, stateDirectory, stateFlag, unitFlag } from './flags.js';
+import { top, watch } from './live.js';
 import { pairRoutes } from './pair.js';
 import { showReplay, showStatus } from './show.js';
 import { showRoutes } from './show_routes.js';
@@ -173,6 +174,8 @@ function routes(application: () => Application<CliContext>) {
       convert: convertCommand,
       status: showing('The unit at a glance', (control) => control.status(), showStatus),
       show: showRoutes,
+      watch,
+      top,
       standby,
       apply: applyCommand(clientFlags, socketPath),
       reload,

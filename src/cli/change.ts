@@ -139,9 +139,9 @@ export const pool = buildCommand<
   docs: {
     brief: 'Take a member out of a pool, and back: pool NAME member ADDRESS:PORT up|draining|down',
     fullDescription: [
-      'draining: its connections go on, and new ones come of persistent clients only; down: none come, and what',
-      "happens to those that are open is onMemberDown's matter; up: as its monitor says. It holds until a reload or a restart,",
-      'on this unit; say it on the other one, too, or write it into the config and apply that.',
+      'draining: its connections go on, and new ones come of persistent clients only; down: none come, and',
+      "what happens to those that are open is onMemberDown's matter; up: as its monitor says. It holds until a",
+      'reload or a restart, on this unit; say it on the other one, too, or write it into the config and apply that.',
     ].join('\n'),
   },
   parameters: {

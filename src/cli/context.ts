@@ -5,6 +5,7 @@ import type { CommandContext, StricliProcess } from '@stricli/core';
 import type { Control } from '../api.js';
 import type { ConfigResult } from '../config/load.js';
 import type { ConfigError } from '../config/model.js';
+import type { Terminal } from '../io/terminal.js';
 import type { ReplayOptions, ReplaySummary } from '../replay.js';
 
 /** A file's text, or why it cannot be read. */
@@ -47,6 +48,7 @@ export interface CliContext extends CommandContext {
   readonly process: StricliProcess;
   /** Whether the output is a terminal that is to show colours. */
   readonly colours: boolean;
+  readonly terminal: Terminal;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly connect: (socketPath: string) => Control;

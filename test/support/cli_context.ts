@@ -7,6 +7,7 @@ import { buildCli } from '../../src/cli/app.js';
 import { inOurWords } from '../../src/cli/bigip_words.js';
 import type { CliContext } from '../../src/cli/context.js';
 import { loadConfig } from '../../src/config/load.js';
+import type { Terminal } from '../../src/io/terminal.js';
 import { validConfig } from './config_text.js';
 import { NOW, stubControl } from './control_stub.js';
 
@@ -22,8 +23,19 @@ export interface CliWorld {
   /** The text of every file. */
   readonly file?: string;
   readonly colours?: boolean;
+  readonly terminal?: Terminal;
+  /** Milliseconds since the epoch, at each question. */
+  readonly now?: () => number;
   readonly env?: Readonly<Record<string, string>>;
 }
+
+/** A pipe, where no time passes. */
+export const noTerminal: Terminal = {
+  isTerminal: false,
+  size: () => ({ columns: 80, rows: 24 }),
+  takeOver: () => () => {},
+  wait: () => Promise.resolve(),
+};
 
 /** `words` as a shell would have split them. */
 export async function runCli(words: readonly string[], world: CliWorld = {}): Promise<CliRun> {
@@ -36,8 +48,9 @@ export async function runCli(words: readonly string[], world: CliWorld = {}): Pr
       stderr: { write: (more) => (err += more) },
       env: world.env ?? {},
     },
-    now: () => NOW,
+    now: world.now ?? (() => NOW),
     colours: world.colours ?? false,
+    terminal: world.terminal ?? noTerminal,
     connect: () => world.control ?? stubControl(),
     readConfig: (file) => loadConfig(text, file),
     readConfigText: () => ({ ok: true, text }),

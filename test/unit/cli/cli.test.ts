@@ -20,6 +20,7 @@ import { buildCli } from '../../../src/cli/app.js';
 import type { CliContext, ConfigText, RunOptions } from '../../../src/cli/context.js';
 import { loadConfig } from '../../../src/config/load.js';
 import type { ReplayOptions, ReplaySummary } from '../../../src/replay.js';
+import { noTerminal } from '../../support/cli_context.js';
 import { changed, validConfig } from '../../support/config_text.js';
 import { applied, mirror, NOW, status, stubControl } from '../../support/control_stub.js';
 
@@ -65,6 +66,7 @@ async function tandem(words: string, world: World = {}): Promise<Ran> {
     },
     now: () => NOW,
     colours: false,
+    terminal: noTerminal,
     connect: (path) => {
       sockets.push(path);
       return world.control ?? stubControl();
