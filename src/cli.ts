@@ -36,6 +36,7 @@ const context: CliContext = {
     join: async (code, directory) => (await import('./io/pairing.js')).join(code, directory),
     status: async (directory) => (await import('./io/pairing.js')).pairedUnits(directory),
   },
+  readHostFacts: async (question) => (await import('./io/host_facts.js')).readHostFacts(question),
   replay: async (options) => {
     const [{ native }, { replayCapture }] = await Promise.all([import('./io/native.js'), import('./replay.js')]);
     return replayCapture(native, options);

@@ -89,6 +89,8 @@ export interface LinkFault {
   /** Where in the config: `units.a.links.client.interface`. */
   readonly path: string;
   readonly message: string;
+  /** The command in the message, if there is one that mends it. */
+  readonly mend?: string;
 }
 
 export interface Log {

@@ -12,6 +12,7 @@ import { conclude } from './command.js';
 import { completeCommand, completion } from './completion.js';
 import { type CliContext, LOG_LEVELS, type LogLevel } from './context.js';
 import { convertCommand } from './convert.js';
+import { doctor } from './doctor.js';
 import { jsonFlag, stateDirectory, stateFlag, unitFlag } from './flags.js';
 import { top, watch } from './live.js';
 import { pairRoutes } from './pair.js';
@@ -182,6 +183,7 @@ function routes(application: () => Application<CliContext>) {
       virtual,
       pool,
       pair: pairRoutes,
+      doctor,
       replay,
       completion,
       complete: completeCommand(application),

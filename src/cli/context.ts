@@ -5,6 +5,8 @@ import type { CommandContext, StricliProcess } from '@stricli/core';
 import type { Control } from '../api.js';
 import type { ConfigResult } from '../config/load.js';
 import type { ConfigError } from '../config/model.js';
+import type { Subject } from '../doctor/examine.js';
+import type { HostFacts } from '../doctor/facts.js';
 import type { Terminal } from '../io/terminal.js';
 import type { ReplayOptions, ReplaySummary } from '../replay.js';
 
@@ -56,6 +58,11 @@ export interface CliContext extends CommandContext {
   readonly readConfigText: (file: string) => ConfigText;
   readonly runDaemon: (options: RunOptions) => Promise<void>;
   readonly pairing: Pairing;
+  readonly readHostFacts: (question: {
+    readonly subject: Subject | null;
+    readonly socket: string;
+    readonly state: string;
+  }) => Promise<HostFacts>;
   readonly replay: (options: ReplayOptions) => Promise<ReplaySummary>;
 }
 

@@ -81,8 +81,8 @@ function checkLink(
   }
 
   const faults: LinkFault[] = [];
-  const fault = (severity: 'error' | 'warning', code: string, key: string, message: string) =>
-    faults.push({ severity, code, path: `${path}.${key}`, message });
+  const fault = (severity: 'error' | 'warning', code: string, key: string, message: string, mend?: string) =>
+    faults.push({ severity, code, path: `${path}.${key}`, message, ...(mend === undefined ? {} : { mend }) });
 
   if (found.mac === null) {
     fault(
@@ -93,7 +93,8 @@ function checkLink(
     );
   }
   if (!found.up) {
-    fault('error', 'interface_down', 'interface', `${link.interface} is down: ip link set ${link.interface} up`);
+    const mend = `ip link set ${link.interface} up`;
+    fault('error', 'interface_down', 'interface', `${link.interface} is down: ${mend}`, mend);
   } else if (!found.carrier) {
     fault(
       'warning',
@@ -109,13 +110,9 @@ function checkLink(
     if (here === undefined) {
       const where = elsewhere === '' ? '' : ` but ${elsewhere} does`;
       const length = address.includes(':') ? 64 : 24;
-      const mend = `ip address add ${address}/${length} dev ${link.interface} (with your prefix length)`;
-      fault(
-        'error',
-        'no_address',
-        `addresses[${index}]`,
-        `${link.interface} does not have ${address}${where}: ${mend}`,
-      );
+      const mend = `ip address add ${address}/${length} dev ${link.interface}`;
+      const message = `${link.interface} does not have ${address}${where}: ${mend} (with your prefix length)`;
+      fault('error', 'no_address', `addresses[${index}]`, message, mend);
     } else if (here.duplicate) {
       const message = `another host has ${address} too: duplicate address detection failed on ${link.interface}`;
       fault('error', 'duplicate_address', `addresses[${index}]`, message);
@@ -125,8 +122,9 @@ function checkLink(
   for (const family of ['ipv4', 'ipv6'] as const) {
     const setting = `net.${family}.conf.${link.interface}.${family === 'ipv4' ? 'proxy_arp' : 'proxy_ndp'}`;
     if (sysctl(setting) !== '1') continue;
-    const message = `${setting} is 1: the kernel may answer for virtual addresses too; sysctl -w ${setting}=0`;
-    fault('warning', 'kernel_answers', 'interface', message);
+    const mend = `sysctl -w ${setting}=0`;
+    const message = `${setting} is 1: the kernel may answer for virtual addresses too; ${mend}`;
+    fault('warning', 'kernel_answers', 'interface', message, mend);
   }
   return faults;
 }
@@ -155,7 +153,7 @@ function checkTandemAddresses(config: Config, kernel: KernelLinks): LinkFault[] 
     const device = interfaceName(kernel, found.interfaceIndex);
     const mend = `ip address del ${address}/${found.prefixLength} dev ${device}`;
     const message = `${address} is ${kind}, so it must not be on an interface, but ${device} has it: ${mend}`;
-    return [{ severity: 'error', code: 'address_on_interface', path, message }];
+    return [{ severity: 'error', code: 'address_on_interface', path, message, mend }];
   });
 }
 
@@ -167,8 +165,9 @@ function checkNeighbourTable(config: Config, sysctl: (name: string) => string | 
     const limit = Number(sysctl(setting) ?? Number.NaN);
     const wanted = [...members].filter((address) => address.includes(':') === (family === 'ipv6')).length;
     if (!(wanted > limit / 2)) return [];
-    const message = `${wanted} members, but the kernel keeps ${limit} neighbours: sysctl -w ${setting}=${4 * wanted}`;
-    return [{ severity: 'warning', code: 'neighbour_table_small', path: 'pools', message }];
+    const mend = `sysctl -w ${setting}=${4 * wanted}`;
+    const message = `${wanted} members, but the kernel keeps ${limit} neighbours: ${mend}`;
+    return [{ severity: 'warning', code: 'neighbour_table_small', path: 'pools', message, mend }];
   });
 }
 

@@ -60,6 +60,7 @@ export async function runCli(words: readonly string[], world: CliWorld = {}): Pr
       join: async () => units,
       status: async () => units,
     },
+    readHostFacts: () => Promise.reject(new Error('this test looks at no host')),
     replay: async () => ({ read: 0, forwarded: 0, punted: 0, dropped: [], accounted: true, damage: null }),
   };
   await run(buildCli('0.1.0'), [...inOurWords(words)], context);

@@ -29,6 +29,7 @@ const typescriptLayers: readonly TypescriptLayer[] = [
   { name: 'config', rank: 2, files: /^src\/config\// },
   { name: 'failover', rank: 2, files: /^src\/failover\// },
   { name: 'mirror', rank: 2, files: /^src\/mirror\// },
+  { name: 'doctor', rank: 2, files: /^src\/doctor\// },
   { name: 'monitor', rank: 2, files: /^src\/monitor\// },
   { name: 'convert', rank: 3, files: /^src\/convert\// },
   { name: 'config_sync', rank: 3, files: /^src\/config_sync\// },

@@ -66,6 +66,7 @@ test('an interface that is down is an error, one without carrier a warning', () 
       code: 'interface_down',
       path: 'units.a.links.client.interface',
       message: 'eth1 is down: ip link set eth1 up',
+      mend: 'ip link set eth1 up',
     },
   ]);
   expect(check(changeLink('eth1', { carrier: false }))).toMatchObject([{ severity: 'warning', code: 'no_carrier' }]);
