@@ -17,6 +17,7 @@ import { configNames } from './balancer/views.js';
 import { formatConfigError } from './config/faults.js';
 import type { Config, UnitConfig, UnitName } from './config/model.js';
 import type { Datapath, SharedStateHandle, StartReport } from './datapath.js';
+import { type ListenerFiles, readListenerFiles } from './io/api_listener.js';
 import { startApiServer } from './io/api_server.js';
 import { capabilityAdvice, missingCapabilities } from './io/capabilities.js';
 import { ConfigStore } from './io/config_store.js';
@@ -61,6 +62,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   const { config, text } = readConfigOrThrow(store);
   const missing = missingCapabilities();
   if (missing.length > 0) throw new StartError(capabilityAdvice(missing));
+  const listener = readListenerOrThrow(config, unit);
   const warnings = await checkLinksOrThrow(config, unit);
   for (const { path, message } of warnings) log.warn({ path }, message);
 
@@ -168,6 +170,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     socketPath: socket,
     control: balancer,
     version,
+    listener,
     onChange: ({ route, caller, asked, outcome }) => {
       log.info({ route, caller, asked: logged(asked), outcome }, `${route} asked by ${caller}: ${outcome}`);
     },
@@ -212,6 +215,15 @@ function readConfigOrThrow(store: ConfigStore): { config: Config; text: string }
   const { result, text } = store.read();
   if (result.ok) return { config: result.config, text };
   throw new StartError(result.errors.map(formatConfigError).join('\n'));
+}
+
+function readListenerOrThrow(config: Config, unit: UnitName): ListenerFiles | null {
+  const { api } = config.units[unit];
+  try {
+    return api === undefined ? null : readListenerFiles(api, `units.${unit}.api`);
+  } catch (error) {
+    throw new StartError((error as Error).message);
+  }
 }
 
 /** Returns the warnings. */

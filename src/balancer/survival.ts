@@ -19,7 +19,8 @@ export interface Standing {
 
 export function survivalOf({ at, servers, told, channel }: Standing): Survival {
   const counts = told === null ? null : new Map(told.map(({ name, connections }) => [name, connections]));
-  const rows = servers.map((server) => ofServer(server, counts, channel));
+  const share = announcedShare(servers, channel.bulk);
+  const rows = servers.map((server) => ofServer(server, counts, channel, share));
   const sum = (of: 'wouldSurvive' | 'wouldBeLost') => rows.reduce((total, row) => total + row[of], 0);
   return {
     at,
@@ -34,6 +35,7 @@ function ofServer(
   { name, mirror, role, connections }: VirtualServerStatus,
   told: ReadonlyMap<string, number> | null,
   channel: Standing['channel'],
+  share: number,
 ): VirtualServerSurvival {
   const row = (survive: number, reason: string): VirtualServerSurvival => {
     const wouldSurvive = Math.max(0, Math.min(connections, survive));
@@ -44,14 +46,17 @@ function ofServer(
   if (role === 'standby' && channel.link === 'open') return row(connections, '');
   if (mirror === 'off') return row(0, 'mirroring is off');
   if (channel.link !== 'open') return row(0, 'the mirror channel is down');
-  if (!channel.inSync.peer) return row(announcedShare(connections, channel), notInSync(channel));
+  if (!channel.inSync.peer) return row(Math.floor(share * connections), notInSync(channel));
   if (told !== null) return row(told.get(name) ?? 0, 'the peer was not told of them (yet)');
   return row(connections, '');
 }
 
-/** While a bulk runs, connections are announced in the order of the table, whatever their virtual server. */
-function announcedShare(connections: number, { bulk }: Standing['channel']): number {
-  return bulk.phase === 'ended' ? connections : bulk.phase === 'running' ? Math.min(connections, bulk.announced) : 0;
+/** Of the connections that a bulk announces: it goes by the order of the table, whatever their virtual server. */
+function announcedShare(servers: readonly VirtualServerStatus[], { phase, announced }: ChannelStatus['bulk']): number {
+  if (phase !== 'running') return phase === 'ended' ? 1 : 0;
+  const mirrored = servers.filter(({ mirror, role }) => mirror !== 'off' && role !== 'standby');
+  const expected = mirrored.reduce((sum, { connections }) => sum + connections, 0);
+  return announced / Math.max(announced, expected, 1);
 }
 
 function notInSync({ bulk }: Standing['channel']): string {

@@ -21,7 +21,7 @@ export function floatingOn(group: ShapedTrafficGroup, link: string): readonly st
 
 /** One place where an address is written. */
 interface Use {
-  readonly as: 'unit' | 'mirror' | 'floating' | 'virtual' | 'snat' | 'member';
+  readonly as: 'unit' | 'mirror' | 'api' | 'floating' | 'virtual' | 'snat' | 'member';
   readonly address: string;
   /** `unit a's own`, `virtual server 'www'`, for messages. */
   readonly owner: string;
@@ -35,6 +35,7 @@ interface Use {
 const USABLE: Readonly<Record<Use['as'], readonly AddressKind[]>> = {
   unit: ['unicast', 'link-local'],
   mirror: ['unicast', 'loopback'],
+  api: ['unicast', 'loopback'],
   // RFC 9568 section 5.2.9 puts an IPv6 link-local address first in every advert.
   floating: ['unicast', 'link-local'],
   virtual: ['unicast'],
@@ -72,6 +73,8 @@ function mayShare(first: Use, second: Use): boolean {
       return false;
     case 'mirror':
       return first.as === 'unit' && sameOwner;
+    case 'api':
+      return (first.as === 'unit' || first.as === 'mirror') && sameOwner;
     case 'virtual':
       // One address in two groups is told by the rule about what is said of an address.
       return first.as === 'virtual';
@@ -115,6 +118,11 @@ function uses({ units, trafficGroups, virtualServers, pools }: Draft): Use[] {
       const owner = `unit ${unit}'s secondary mirror address`;
       return [{ as: 'mirror', address: mirror.secondary.address, owner, of: unit, path }];
     }),
+    ...[...units].flatMap(([unit, { api }]): Use[] => {
+      if (api === undefined) return [];
+      const path: Path = ['units', unit, 'api', 'address'];
+      return [{ as: 'api', address: api.address, owner: `unit ${unit}'s API address`, of: unit, path }];
+    }),
     ...[...trafficGroups].flatMap(([group, { floating }]) =>
       Object.entries(floating).flatMap(([link, addresses]) =>
         addresses.map((address, index): Use => {
@@ -142,8 +150,12 @@ function uses({ units, trafficGroups, virtualServers, pools }: Draft): Use[] {
   ];
 }
 
-/** The same link-local address on two links is two addresses; only a unit's own are that free. */
-function scoped({ address, link, of }: Use): string {
+/**
+ * The same link-local address on two links is two addresses; only a unit's own are that free. So is loopback, of which
+ * each unit has its own.
+ */
+function scoped({ as, address, link, of }: Use): string {
+  if (as === 'api' && addressKind(ipAddress(address)) === 'loopback') return `${address}%${of}`;
   return link !== undefined && addressKind(ipAddress(address)) === 'link-local' ? `${address}%${link}%${of}` : address;
 }
 

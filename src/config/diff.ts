@@ -54,6 +54,7 @@ function restartChanges(before: Config, after: Config, unit: UnitName): RestartC
     ...changed(['units', unit, 'links'], before.units[unit].links, after.units[unit].links),
     ...changed(['units', peer, 'links'], addressesOf(before, peer), addressesOf(after, peer), 'addresses changed'),
     ...changed(['units', unit, 'mirror'], before.units[unit].mirror, after.units[unit].mirror),
+    ...changed(['units', unit, 'api'], before.units[unit].api, after.units[unit].api),
     ...changed(['units', peer, 'mirror'], before.units[peer].mirror, after.units[peer].mirror),
     ...keyChanges(before.datapath, after.datapath).map(({ key, change }) => ({ path: ['datapath', key], change })),
     ...changed(['trafficGroups'], names(before), names(after), 'one was added, removed or moved'),

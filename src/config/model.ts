@@ -32,11 +32,23 @@ export interface MirrorAddress {
   readonly port: number;
 }
 
+/** Where the API is served over TCP, with TLS and a token. Files are read at start. */
+export interface ApiListenerConfig {
+  readonly address: AddressText;
+  readonly port: number;
+  /** PEM, the chain. */
+  readonly certificate: string;
+  readonly key: string;
+  readonly tokenFile: string;
+}
+
 export interface UnitConfig {
   /** By link name. */
   readonly links: Readonly<Record<string, UnitLink>>;
   /** Where the peer connects to us for mirroring, on the primary path and on the secondary. */
   readonly mirror: MirrorAddress & { readonly secondary?: MirrorAddress | undefined };
+  /** Not given: the API is on the unix socket alone. */
+  readonly api?: ApiListenerConfig | undefined;
 }
 
 export interface TrafficGroupConfig {

@@ -94,6 +94,19 @@ const unitLink = z.strictObject({
   }),
 });
 
+const file = z
+  .string()
+  .max(4096)
+  .regex(/^\/[^\0\n]+$/, { message: 'not the path of a file, which begins with /' });
+
+const apiListener = z.strictObject({
+  address: address.meta({ description: 'Address of this unit to listen on' }),
+  port: port.default(8443).meta({ description: 'TCP port' }),
+  certificate: file.meta({ description: 'Its certificate, and those it hangs from, in PEM' }),
+  key: file.meta({ description: "The certificate's key, in PEM, closed to other users" }),
+  tokenFile: file.meta({ description: 'File with the token that clients send, closed to other users' }),
+});
+
 const unit = z.strictObject({
   links: z.record(name, unitLink),
   mirror: z.strictObject({
@@ -104,6 +117,9 @@ const unit = z.strictObject({
       .optional()
       .meta({ description: 'Another path to this unit; the channel moves there when the first one fails' }),
   }),
+  api: apiListener
+    .optional()
+    .meta({ description: 'The API over TCP, with TLS and a token; else it is on the unix socket alone' }),
 });
 
 const trafficGroup = z.strictObject({

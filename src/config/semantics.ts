@@ -32,6 +32,7 @@ const RULES: readonly Rule[] = [
   whatIsSaidOfAnAddressAgrees,
   ...mirrorRules,
   secondaryPathHasTwoEnds,
+  apiListensApart,
   onePacketIsUdpsAndNotMirrored,
   ...addressRules,
 ];
@@ -285,6 +286,16 @@ function secondaryPathHasTwoEnds({ units }: Draft): Fault[] {
       path: ['units', unit, 'mirror', 'secondary'],
     },
   ];
+}
+
+function apiListensApart({ units }: Draft): Fault[] {
+  return [...units].flatMap(([unit, { api, mirror }]): Fault[] => {
+    const taken = [mirror, ...(mirror.secondary === undefined ? [] : [mirror.secondary])];
+    if (api === undefined || !taken.some(({ address, port }) => address === api.address && port === api.port))
+      return [];
+    const message = `the mirror channel listens on port ${api.port} of ${api.address}`;
+    return [{ code: 'port_in_use', message, hint: 'choose another port', path: ['units', unit, 'api', 'port'] }];
+  });
 }
 
 function onePacketIsUdpsAndNotMirrored({ virtualServers }: Draft): Fault[] {

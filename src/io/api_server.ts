@@ -8,7 +8,7 @@
  */
 
 import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 
@@ -17,6 +17,7 @@ import { getRequestListener } from '@hono/node-server';
 import type { Control } from '../api.js';
 import { type App, apiRoutes, type Change } from '../http/routes.js';
 import { ApiEvents } from './api_events.js';
+import { type ListenerFiles, startListener } from './api_listener.js';
 import { Metrics } from './metrics.js';
 import { type PageFiles, pageFiles } from './page_files.js';
 
@@ -33,6 +34,8 @@ export interface ApiServerOptions {
   readonly onChange: (change: Change) => void;
   /** The web page's; default: as built. */
   readonly page?: PageFiles;
+  /** Over TCP, too. */
+  readonly listener?: ListenerFiles | null;
   /** Milliseconds between two looks at what events are about; default: 500. */
   readonly eventsEachMs?: number;
 }
@@ -48,27 +51,50 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   await clearStaleSocket(socketPath);
   const { app, events } = makeApp(options);
   // Node does not tell who is at the other end of a unix socket.
-  const caller = `socket ${socketPath}`;
-  const answer = getRequestListener((request, bindings) => app.fetch(request, { ...bindings, caller }), {
-    overrideGlobalObjects: false,
-  });
-  const server = createServer({ connectionsCheckingInterval: REQUEST_TIMEOUT_MS }, (request, response) => {
-    void answer(request, response);
-  });
+  const answer = answering(app, () => `socket ${socketPath}`);
+  const server = bounded(createServer({ connectionsCheckingInterval: REQUEST_TIMEOUT_MS }, answer));
+  await listen(server, socketPath);
+  const servers = [server];
+  if (options.listener) {
+    const { tokenFile } = options.listener;
+    const remote = answering(app, ({ socket }) => `token of ${tokenFile}, from ${socket.remoteAddress ?? 'nowhere'}`);
+    try {
+      servers.push(bounded(await startListener(options.listener, remote)));
+    } catch (error) {
+      server.close();
+      throw error;
+    }
+  }
+  return {
+    close: async () => {
+      events.close();
+      await Promise.all(servers.map(closeServer));
+    },
+  };
+}
+
+function answering(app: App, callerOf: (request: IncomingMessage) => string): RequestListener {
+  const answer = getRequestListener(
+    (request, bindings) => app.fetch(request, { caller: callerOf(bindings.incoming as IncomingMessage) }),
+    { overrideGlobalObjects: false },
+  );
+  return (request, response) => void answer(request, response);
+}
+
+function bounded<AnyServer extends Server>(server: AnyServer): AnyServer {
   server.headersTimeout = REQUEST_TIMEOUT_MS;
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   server.maxConnections = CLIENTS_MAX;
   server.maxHeadersCount = 50;
   server.keepAliveTimeout = 1_000;
-  await listen(server, socketPath);
-  return {
-    close: () =>
-      new Promise((resolve) => {
-        events.close();
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
+  return server;
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
 }
 
 function makeApp(options: ApiServerOptions): { readonly app: App; readonly events: ApiEvents } {

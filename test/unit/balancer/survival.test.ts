@@ -55,6 +55,12 @@ test.each(rows)('%s', (_name, standing, survive, reason) => {
   }
 });
 
+test('a bulk that runs promises no more in all than it has announced', () => {
+  const channel = { ...open, inSync: behind, bulk: { phase: 'running', announced: 40, forMs: 5 } } as const;
+  const servers = [www, { ...www, name: 'other', connections: 300 }];
+  expect(survivalOf({ at: '', servers, told: null, channel }).wouldSurvive).toBe(40);
+});
+
 test('what is on its way is said, and not counted as lost', () => {
   const channel = { ...open, queueBatches: 2, lagMs: 3.4 };
   const result = survivalOf({ at: '', servers: [www], told: told(100), channel });

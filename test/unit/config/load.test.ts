@@ -136,6 +136,24 @@ describe('a valid config', () => {
     expect(mirrorOf('protocol: udp, mirror: { mode: async, after: { ageS: 1.5 } }')).toMatchObject(late);
   });
 
+  test("the API over TCP is where the config says, and on no address that is not the unit's", () => {
+    const files = 'certificate: /etc/c.pem, key: /etc/k.pem, tokenFile: /etc/token';
+    const at = (address: string, more = '') =>
+      changed(
+        'mirror: { address: 10.9.0.1 }',
+        `mirror: { address: 10.9.0.1 }\n    api: { address: ${address}, ${files}${more} }`,
+      );
+    expect(loaded(validConfig).units.a.api).toBeUndefined();
+    expect(loaded(at('127.0.0.1')).units.a.api).toMatchObject({ port: 8443, tokenFile: '/etc/token' });
+    expect(loaded(at('10.9.0.1')).units.a.api).toMatchObject({ address: '10.9.0.1' });
+    expect(errorsOf(at('10.9.0.1', ', port: 3780'))).toEqual([expect.stringMatching(/^port_in_use .*units\.a\.api/)]);
+    expect(errorsOf(at('10.9.0.2'))).toEqual([expect.stringMatching(/^address_in_use /)]);
+    expect(errorsOf(at('0.0.0.0'))).toEqual([expect.stringMatching(/^unusable_address /)]);
+    expect(errorsOf(at('10.9.0.1').replace('/etc/token', 'token'))).toEqual([
+      expect.stringContaining('units.a.api.tokenFile'),
+    ]);
+  });
+
   test('a secondary mirror address needs one at the other unit', () => {
     const first = (text: string) => changed('mirror: { address: 10.9.0.1 }', text);
     const half = first('mirror: { address: 10.9.0.1, secondary: { address: 10.8.0.1 } }');
