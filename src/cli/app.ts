@@ -79,9 +79,10 @@ const check = buildCommand<{ readonly json: boolean }, [file: string], CliContex
   },
 });
 
-const schema = buildCommand<Record<never, never>, [], CliContext>({
+const schema = buildCommand<{ readonly json: boolean }, [], CliContext>({
   docs: { brief: "Print the config's JSON Schema, for editors" },
-  parameters: {},
+  // It is JSON anyway.
+  parameters: { flags: { json: jsonFlag } },
   async func() {
     await conclude(this, true, async () => ({ json: configJsonSchema(), text: '' }));
   },

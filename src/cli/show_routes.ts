@@ -21,12 +21,18 @@ interface ConnectionFlags extends ClientFlags {
 export const showRoutes = buildRouteMap({
   docs: { brief: 'Show what the daemon knows' },
   routes: {
-    virtual: showing(
+    virtual: showingOneOrAll(
       'Virtual servers, their traffic and their mirroring',
-      (control) => control.virtualServers(),
+      'virtual server',
+      async (control, name) => (name === null ? control.virtualServers() : [await control.virtualServer(name)]),
       showVirtualServers,
     ),
-    pool: showing('Pools, their members and what monitors say', (control) => control.pools(), showPools),
+    pool: showingOneOrAll(
+      'Pools, their members and what monitors say',
+      'pool',
+      async (control, name) => (name === null ? control.pools() : [await control.pool(name)]),
+      showPools,
+    ),
     connections: buildCommand<ConnectionFlags, [], CliContext>({
       docs: { brief: 'Connections in the table' },
       parameters: {
@@ -101,6 +107,27 @@ export const showRoutes = buildRouteMap({
     }),
   },
 });
+
+/** All of a kind, or the one that is named; a list either way. */
+function showingOneOrAll<Row>(
+  brief: string,
+  kind: 'virtual server' | 'pool',
+  ask: (control: Control, name: string | null) => Promise<readonly Row[]>,
+  show: (rows: readonly Row[], now: number) => string,
+) {
+  const name = { parse: String, optional: true, placeholder: 'NAME', brief: 'One of them; default: all' } as const;
+  return buildCommand<ClientFlags, [name: string | undefined], CliContext>({
+    docs: { brief },
+    parameters: {
+      flags: clientFlags,
+      positional: { kind: 'tuple', parameters: [{ ...name, proposeCompletions: proposing(kind) }] },
+    },
+    func: asking(async (control, now, _flags, wanted) => {
+      const rows = await ask(control, wanted ?? null);
+      return { json: rows, text: show(rows, now) };
+    }),
+  });
+}
 
 /** Follows pages until `limit` rows are there or the table ends. */
 async function readConnections(

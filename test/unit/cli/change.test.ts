@@ -6,6 +6,8 @@
 import { describe, expect, test } from 'vitest';
 
 import { ControlError } from '../../../src/api.js';
+import { buildCli } from '../../../src/cli/app.js';
+import { commandsOf } from '../../../src/cli/commands.js';
 import { runCli } from '../../support/cli_context.js';
 import { stubControl } from '../../support/control_stub.js';
 
@@ -79,6 +81,22 @@ test.each([['show survival'], ['show costs']])('tandem %s', async (command) => {
 test('costs that were never measured are said to be none', async () => {
   const control = { ...stubControl(), costs: () => Promise.resolve(null) };
   expect((await runCli(['show', 'costs'], { control })).out).toBe('never measured here: scripts/bench measures it\n');
+});
+
+test('every command that has an answer gives it as JSON when asked to', () => {
+  const { commands } = commandsOf(buildCli('0.1.0'));
+  const without = commands.filter(({ flags }) => !flags.some(({ name }) => name === '--json'));
+  // One runs until it is stopped, the other prints a script.
+  expect(without.map(({ words }) => words.join(' '))).toEqual(['run', 'completion']);
+});
+
+test.each([
+  ['show virtual www', 'virtualServer "www"'],
+  ['show pool web', 'pool "web"'],
+  ['show ltm virtual www', 'virtualServer "www"'],
+  ['show virtual', 'virtualServers'],
+])('tandem %s asks for no more than was named', async (command, question) => {
+  expect(await asked(command)).toMatchObject({ asked: question, code: 0 });
 });
 
 test('every command that prints an answer prints JSON, too', async () => {

@@ -135,14 +135,15 @@ test('every phrase of BIG-IP that is understood stands in docs/coming-from.md', 
 // --------------------------------------------------------------------------------------------- written
 
 describe('what scripts/docs writes is up to date', () => {
+  const mend = 'out of date: run scripts/docs';
   test('docs/config.md', () => {
-    expect(read('docs/config.md')).toBe(configReference(schema.configJsonSchema()));
+    expect(read('docs/config.md'), mend).toBe(configReference(schema.configJsonSchema()));
   });
   test('docs/tandem.schema.json', () => {
-    expect(JSON.parse(read('docs/tandem.schema.json'))).toEqual(schema.configJsonSchema());
+    expect(JSON.parse(read('docs/tandem.schema.json')), mend).toEqual(schema.configJsonSchema());
   });
   test('docs/tandem.1', () => {
-    expect(read('docs/tandem.1')).toBe(manPage(buildCli(version), version));
+    expect(read('docs/tandem.1'), mend).toBe(manPage(buildCli(version), version));
   });
 });
 
