@@ -96,9 +96,7 @@ function xdp(facts: HostFacts, subject: Subject | null): Finding[] {
   if (missing.length === 0) return [ok('xdp', 'frames can go past the kernel (AF_XDP)')];
   const message = `frames go through the kernel (AF_PACKET), which is slower: ${missing.join(', ')}`;
   const dropIn = '/etc/systemd/system/tandem@.service.d/xdp.conf';
-  const mend = facts.hasAfXdp
-    ? `install -D -m 644 /usr/share/doc/tandem/examples/systemd/xdp.conf ${dropIn} && systemctl daemon-reload`
-    : null;
+  const mend = facts.hasAfXdp ? `install -D -m 644 ${facts.xdpDropIn} ${dropIn} && systemctl daemon-reload` : null;
   return [device === 'xdp' ? fault('xdp', message, mend) : warning('xdp', message, mend)];
 }
 

@@ -16,6 +16,8 @@ export interface HostFacts {
   /** What may be locked in memory, octets; Infinity: any amount. */
   readonly lockableBytes: number;
   readonly hasAfXdp: boolean;
+  /** The file that gives the service what AF_XDP needs, as installed with Tandem. */
+  readonly xdpDropIn: string;
   readonly firewall: Firewall;
   readonly memory: MemoryFacts;
   /** By NTP or another source that the kernel trusts. */

@@ -8,6 +8,7 @@ import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:
 import { connect } from 'node:net';
 import { release, userInfo } from 'node:os';
 import { dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 import { z } from 'zod';
@@ -57,6 +58,7 @@ export async function readHostFacts({ subject, socket, state }: HostQuestion): P
     user: userInfo().username,
     capabilities: readCapabilities(),
     lockableBytes: readLockable(),
+    xdpDropIn: fileURLToPath(new URL('../../deploy/systemd/xdp.conf', import.meta.url)),
     hasAfXdp: /^XDP\s/m.test(readText('/proc/net/protocols') ?? ''),
     firewall,
     memory: readMemory(),

@@ -83,7 +83,13 @@ function expectTidy(file: string): void {
     ];
   });
   expect(faults).toEqual([]);
-  const mustHave = ['usr/bin/tandem', 'usr/lib/tandem/build/Release/tandem.node', 'lib/systemd/system/tandem@.service'];
+  const mustHave = [
+    'usr/bin/tandem',
+    'usr/lib/tandem/build/Release/tandem.node',
+    'usr/lib/tandem/deploy/systemd/xdp.conf',
+    'usr/share/man/man1/tandem.1.gz',
+    'lib/systemd/system/tandem@.service',
+  ];
   for (const path of mustHave)
     expect(
       lines.some((line) => line.includes(` ./${path}`)),
