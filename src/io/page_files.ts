@@ -38,7 +38,7 @@ export function pageFiles(folder = fileURLToPath(new URL('../../out/web/', impor
       bytes = new Uint8Array(await readFile(`${folder}${name}`));
     } catch {
       return plain(
-        path === '/' ? 'The web page is not built here: run scripts/build, then load this again.' : 'no such file',
+        path === '/' ? 'There is no page in out/web here; /v1/openapi.json says what may be asked.' : 'no such file',
       );
     }
     // vite puts a hash of what is in them into the names of assets.

@@ -55,5 +55,5 @@ test.each([
 test('a page that was not built says so', async () => {
   const answer = await pageFiles(join(folder, 'nowhere/'))('/');
   expect(answer.status).toBe(404);
-  expect(await answer.text()).toMatch(/not built here: run scripts\/build/);
+  expect(await answer.text()).toMatch(/no page in out\/web here/);
 });
