@@ -2,7 +2,7 @@
  * What is asked of a running pair from moment to moment, and what may be changed while it runs: a part of the contract
  * of src/api.ts, with the same rules.
  *
- * What is changed here holds until the config is read again: `until` says so in every answer.
+ * What is changed here holds until the config is read again: `holds` says so in every answer.
  */
 
 import type { MirrorMode } from './config/model.js';

@@ -23,7 +23,7 @@ import { capabilityAdvice, missingCapabilities } from './io/capabilities.js';
 import { ConfigStore } from './io/config_store.js';
 import { ConfigSync } from './io/config_sync.js';
 import { FailoverChild } from './io/failover_child.js';
-import { checkLinks, readLinks, unitDevices } from './io/links.js';
+import { findLinkFaults, unitDevices } from './io/links.js';
 import { measuredCosts } from './io/measured_costs.js';
 import { MirrorChannel } from './io/mirror_channel.js';
 import { securedTransport, UNPAIRED } from './io/mirror_security.js';
@@ -31,7 +31,6 @@ import { MonitorRunner } from './io/monitor_runner.js';
 import { native } from './io/native.js';
 import { Neighbours } from './io/neighbours.js';
 import { CredentialStore } from './io/pair_credentials.js';
-import { Rtnetlink } from './io/rtnetlink.js';
 import { ServiceNotices, statusLine } from './io/service_notices.js';
 import { systemTimers } from './io/timers.js';
 
@@ -126,7 +125,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     neighbours,
     configSync,
     readConfig: async () => store.read(),
-    checkLinks: (candidate) => linkFaults(candidate, unit),
+    checkLinks: (candidate) => findLinkFaults(candidate, unit),
     costs: measuredCosts,
     log,
     clock: { now: () => new Date(), monotonicMs: () => performance.now(), soon: setImmediate },
@@ -228,19 +227,10 @@ function readListenerOrThrow(config: Config, unit: UnitName): ListenerFiles | nu
 
 /** Returns the warnings. */
 async function checkLinksOrThrow(config: Config, unit: UnitName): Promise<LinkFault[]> {
-  const faults = await linkFaults(config, unit);
+  const faults = await findLinkFaults(config, unit);
   const errors = faults.filter(({ severity }) => severity === 'error');
   if (errors.length > 0) throw new StartError(errors.map(({ path, message }) => `${path}: ${message}`).join('\n'));
   return faults;
-}
-
-async function linkFaults(config: Config, unit: UnitName): Promise<LinkFault[]> {
-  const rtnetlink = new Rtnetlink();
-  try {
-    return checkLinks(config, unit, await readLinks(rtnetlink));
-  } finally {
-    rtnetlink.close();
-  }
 }
 
 function datapathOptions(config: Config, unit: UnitName, sharedState: SharedStateHandle) {

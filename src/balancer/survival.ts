@@ -26,7 +26,7 @@ export function survivalOf({ at, servers, told, channel }: Standing): Survival {
     at,
     wouldSurvive: sum('wouldSurvive'),
     wouldBeLost: sum('wouldBeLost'),
-    reasons: reasonsOf(rows, channel),
+    reasons: reasonsOf(rows, channel, counts !== null),
     virtualServers: rows,
   };
 }
@@ -65,7 +65,11 @@ function notInSync({ bulk }: Standing['channel']): string {
     : 'the peer is not in sync';
 }
 
-function reasonsOf(rows: readonly VirtualServerSurvival[], { queueBatches, lagMs, link }: Standing['channel']) {
+function reasonsOf(
+  rows: readonly VirtualServerSurvival[],
+  { queueBatches, lagMs, link, inSync }: Standing['channel'],
+  isSummed: boolean,
+): string[] {
   const lost = rows.filter(({ reason }) => reason !== null);
   const byReason = new Map<string, { count: number; names: string[] }>();
   for (const { name, reason, wouldBeLost } of lost) {
@@ -78,6 +82,9 @@ function reasonsOf(rows: readonly VirtualServerSurvival[], { queueBatches, lagMs
     const where = names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${names.length - 3} more` : names.join(', ');
     return `${reason}: ${count} of ${where}`;
   });
+  if (link === 'open' && inSync.peer && !isSummed && rows.some(({ mode }) => mode !== 'off')) {
+    sentences.push('what the peer was told is not summed up yet: of mirrored virtual servers all is counted as told');
+  }
   if (link === 'open' && queueBatches > 0) {
     const batches = queueBatches === 1 ? 'one batch of changes' : `${queueBatches} batches of changes`;
     sentences.push(`${batches} not acknowledged for ${Math.round(lagMs)} ms: what is new in them is not certain`);

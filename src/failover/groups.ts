@@ -21,7 +21,14 @@ import { effectivePriority, type GroupRouter, type LinksUp, type Millis } from '
 import { groupRouter, type VirtualRouter, virtualRouters } from './configuration.js';
 import { type AdvertDrop, type Counts, zeroCounts } from './counts.js';
 import { deadline, type Election, initialElection, step } from './election.js';
-import { HEARTBEAT_POLL_MS_MIN, heartbeatTimeoutMs, noHeartbeats, observe, workersAlive } from './heartbeats.js';
+import {
+  HEARTBEAT_POLL_MS_MIN,
+  heartbeatTimeoutMs,
+  noHeartbeats,
+  observe,
+  WORKERS_MAX,
+  workersAlive,
+} from './heartbeats.js';
 import { Lateness } from './lateness.js';
 import type {
   FailoverConfiguration,
@@ -51,7 +58,6 @@ export interface World {
 /** Copies of a resignation: one lost frame must not cost three intervals. */
 const RESIGN_COPIES = 3;
 const COUNTERS_MS: Millis = 1_000;
-const WORKERS_MAX = 16;
 const DEVICES_MAX = 16;
 
 interface RouterRuntime extends VirtualRouter {

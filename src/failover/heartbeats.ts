@@ -7,6 +7,9 @@
 
 import type { Millis } from './condition.js';
 
+/** native/limits.h: kWorkersMax. */
+export const WORKERS_MAX = 16;
+
 export interface Heartbeats {
   /** Last value seen of each worker, 0 where there is none, and when it was first seen. */
   readonly workers: readonly { readonly value: bigint; readonly movedAt: Millis }[];

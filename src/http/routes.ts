@@ -27,8 +27,6 @@ export interface RouteOptions {
   readonly served: {
     events(): Response;
     metrics(): Promise<Response>;
-    /** A file of the web page. */
-    page(path: string): Promise<Response>;
   };
 }
 
@@ -187,8 +185,6 @@ function addServed(app: App, { served }: RouteOptions): void {
     responses: content('text/plain', z.string()),
   });
   app.get('/metrics', () => served.metrics());
-  app.get('/', () => served.page('/'));
-  app.get('/assets/*', ({ req }) => served.page(req.path));
 }
 
 function get(path: string, summary: string, params: readonly string[] = []) {

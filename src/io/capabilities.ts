@@ -8,18 +8,23 @@
 
 import { readFileSync } from 'node:fs';
 
-/** Bit numbers of <linux/capability.h>. */
-const NEEDED = [
-  { name: 'CAP_NET_RAW', bit: 13n },
-  { name: 'CAP_NET_ADMIN', bit: 12n },
-] as const;
+/** Bit numbers of <linux/capability.h>; the last two are of use. */
+const BITS = { CAP_NET_RAW: 13n, CAP_NET_ADMIN: 12n, CAP_IPC_LOCK: 14n, CAP_BPF: 39n } as const;
+export type Capability = keyof typeof BITS;
+const NEEDED: readonly Capability[] = ['CAP_NET_RAW', 'CAP_NET_ADMIN'];
 
-/** Names of needed capabilities that this process does not have in effect. `status`: text of /proc/PID/status. */
-export function missingCapabilities(status: string = readFileSync('/proc/self/status', 'utf8')): string[] {
+/** Those of the four that this process has in effect. `status`: text of /proc/PID/status. */
+export function effectiveCapabilities(status: string = readFileSync('/proc/self/status', 'utf8')): Capability[] {
   const line = /^CapEff:\s*([0-9a-fA-F]+)$/m.exec(status);
   if (line === null) throw new Error('/proc/self/status has no line CapEff: is /proc mounted?');
   const effective = BigInt(`0x${line[1]}`);
-  return NEEDED.filter(({ bit }) => ((effective >> bit) & 1n) === 0n).map(({ name }) => name);
+  return (Object.keys(BITS) as Capability[]).filter((name) => ((effective >> BITS[name]) & 1n) === 1n);
+}
+
+/** Names of needed capabilities that this process does not have in effect. */
+export function missingCapabilities(status?: string): Capability[] {
+  const effective = effectiveCapabilities(status);
+  return NEEDED.filter((name) => !effective.includes(name));
 }
 
 /** One line for the operator; `missing` is not empty. */

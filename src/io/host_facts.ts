@@ -20,23 +20,19 @@ import type {
   FolderFacts,
   HostFacts,
   InterfaceFacts,
-  LinkFinding,
   MemoryFacts,
   Pairing,
   PeerAnswer,
 } from '../doctor/facts.js';
-import { checkLinks, readLinks, unitDevices } from './links.js';
+import { effectiveCapabilities } from './capabilities.js';
+import { findLinkFaults, unitDevices } from './links.js';
 import { readCredentials } from './pair_credentials.js';
-import { Rtnetlink } from './rtnetlink.js';
 
 const execute = promisify(execFile);
 const COMMAND_MS = 5_000;
 const OUTPUT_BYTES_MAX = 16 * 1024 * 1024;
 /** For the peer's answer. */
 const CONNECT_MS = 2_000;
-
-/** Bit numbers of <linux/capability.h>. */
-const CAPABILITIES = { CAP_NET_ADMIN: 12n, CAP_NET_RAW: 13n, CAP_IPC_LOCK: 14n, CAP_BPF: 39n } as const;
 
 export interface HostQuestion {
   /** Null: no config. */
@@ -56,7 +52,7 @@ export async function readHostFacts({ subject, socket, state }: HostQuestion): P
     node: { version: process.version, addonFault },
     release: release(),
     user: userInfo().username,
-    capabilities: readCapabilities(),
+    capabilities: effectiveCapabilities(),
     lockableBytes: readLockable(),
     xdpDropIn: fileURLToPath(new URL('../../deploy/systemd/xdp.conf', import.meta.url)),
     hasAfXdp: /^XDP\s/m.test(readText('/proc/net/protocols') ?? ''),
@@ -69,7 +65,7 @@ export async function readHostFacts({ subject, socket, state }: HostQuestion): P
   const { config, unit } = subject;
   const [interfaces, linkFaults, peer] = await Promise.all([
     Promise.all(unitDevices(config, unit).map(interfaceFacts)),
-    readLinkFaults(config, unit),
+    findLinkFaults(config, unit),
     askPeer(config, unit),
   ]);
   return { ...general, interfaces, linkFaults, peer, pairing: readPairing(state, config) };
@@ -85,11 +81,6 @@ async function readAddon(): Promise<string | null> {
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
-}
-
-function readCapabilities(): string[] {
-  const effective = BigInt(`0x${/^CapEff:\s*(\w+)$/m.exec(readText('/proc/self/status') ?? '')?.[1] ?? '0'}`);
-  return Object.entries(CAPABILITIES).flatMap(([name, bit]) => (((effective >> bit) & 1n) === 1n ? [name] : []));
 }
 
 function readLockable(): number {
@@ -188,15 +179,6 @@ async function interfaceFacts({
     featuresOn:
       features === null ? null : [...features.matchAll(/^\s*([\w-]+): on\b/gm)].map((match) => match[1] ?? ''),
   };
-}
-
-async function readLinkFaults(config: Config, unit: UnitName): Promise<LinkFinding[]> {
-  const rtnetlink = new Rtnetlink();
-  try {
-    return checkLinks(config, unit, await readLinks(rtnetlink));
-  } finally {
-    rtnetlink.close();
-  }
 }
 
 // --------------------------------------------------------------------------------------------------- peer

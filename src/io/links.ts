@@ -20,7 +20,7 @@ import {
   type LinkMessage,
   MessageType,
 } from '../wire/rtnetlink.js';
-import { type Rtnetlink, RtnetlinkError } from './rtnetlink.js';
+import { Rtnetlink, RtnetlinkError } from './rtnetlink.js';
 
 /** A link of the config on this unit; its place in the list is the datapath's device index. */
 export interface UnitDevice {
@@ -48,6 +48,16 @@ export async function readLinks(rtnetlink: Rtnetlink): Promise<KernelLinks> {
 }
 
 // ---------------------------------------------------------------------------------- checked at start
+
+/** What of this host's interfaces is in the way of a config, as the kernel has them now. */
+export async function findLinkFaults(config: Config, unit: UnitName): Promise<LinkFault[]> {
+  const rtnetlink = new Rtnetlink();
+  try {
+    return checkLinks(config, unit, await readLinks(rtnetlink));
+  } finally {
+    rtnetlink.close();
+  }
+}
 
 /** Every fault there is, errors and warnings, in the config's order. Reads /proc/sys through `sysctl`. */
 export function checkLinks(

@@ -9,7 +9,7 @@
  */
 
 import type { Status } from '../api.js';
-import { noHeartbeats, observe, workersAlive } from '../failover/heartbeats.js';
+import { noHeartbeats, observe, WORKERS_MAX, workersAlive } from '../failover/heartbeats.js';
 import type { Millis, Timers } from './timers.js';
 
 export interface ServiceNoticesOptions {
@@ -30,8 +30,6 @@ export interface ServiceNoticesOptions {
 
 /** How often the status line is looked at while there is no watchdog; it is sent when it has changed. */
 const STATUS_MS: Millis = 5_000;
-/** native/limits.h: kWorkersMax. */
-const WORKERS_MAX = 16;
 
 export class ServiceNotices {
   readonly #options: ServiceNoticesOptions;

@@ -25,7 +25,6 @@ const rows: readonly (readonly [string, Partial<Standing>, survive: number, reas
   ['in sync, not all told', { told: told(90) }, 90, /not told/],
   ['in sync, none told', { told: [] }, 0, /not told/],
   ['closed since they were told', { told: told(120) }, 100, null],
-  ['in sync, not summed yet', { told: null }, 100, null],
   ['mirroring off', { servers: [{ ...www, mirror: 'off' }], told: told(100) }, 0, /mirroring is off/],
   ['no channel', { channel: { ...open, link: 'dialling' }, told: told(100) }, 0, /channel is down/],
   ['not in sync', { channel: { ...open, inSync: behind } }, 0, /not in sync/],
@@ -66,4 +65,11 @@ test('what is on its way is said, and not counted as lost', () => {
   const result = survivalOf({ at: '', servers: [www], told: told(100), channel });
   expect(result.wouldBeLost).toBe(0);
   expect(result.reasons).toEqual([expect.stringMatching(/^2 batches of changes not acknowledged for 3 ms/)]);
+});
+
+test('what was not summed yet is counted as told, and that is said where something is mirrored', () => {
+  const result = survivalOf({ at: '', servers: [www], told: null, channel: open });
+  expect([result.wouldSurvive, result.reasons]).toEqual([100, [expect.stringMatching(/not summed up yet/)]]);
+  const off = survivalOf({ at: '', servers: [{ ...www, mirror: 'off' }], told: null, channel: open });
+  expect(off.reasons).toEqual(['mirroring is off: 100 of www']);
 });
