@@ -7,12 +7,14 @@ import { expect } from 'vitest';
 
 import type { Lab } from '../support/lab/lab.js';
 import { labTest } from '../support/lab/lab_test.js';
-import type { FaultName } from '../support/survival/faults.js';
+import { type FaultName, faults } from '../support/survival/faults.js';
 import { type ModeName, modes } from '../support/survival/modes.js';
 import { playRun, type RunResult } from '../support/survival/run.js';
 import { setStage } from '../support/survival/stage.js';
+import { whyVoid } from '../support/survival/summary.js';
 
 const connections = 2_000;
+const runsMax = 3;
 const few = { openPerS: 5_000, newPerS: 1_000, probesPerS: 500, verifyPerS: 5_000, kernelConnections: 50 } as const;
 
 labTest(
@@ -26,10 +28,9 @@ labTest(
     expect(run).toMatchObject({ rstsOfMembers: 0, badChecksumsAtServers: 0, falseFailover: false });
     expect(run.kernel).toMatchObject({ survived: few.kernelConnections, stream: 'survived' });
     expect(run.newEstablished).toBeGreaterThan(0);
-    expect(run.instantBy).toBe('silence');
     expect(run.streamLost).toBeGreaterThan(0);
   },
-  90_000,
+  180_000,
 );
 
 labTest(
@@ -40,11 +41,10 @@ labTest(
     expect(cut, JSON.stringify(cut)).toMatchObject({
       survived: cut.established,
       rstsOfUnits: 0,
-      instantBy: 'silence',
     });
     expect(cut.kernel).toMatchObject({ survived: few.kernelConnections, stream: 'survived' });
   },
-  90_000,
+  180_000,
 );
 
 labTest(
@@ -56,10 +56,18 @@ labTest(
     expect(killed.kernel).toMatchObject({ survived: 0, stream: 'hung' });
     expect(killed.newEstablished).toBeGreaterThan(0);
   },
-  90_000,
+  180_000,
 );
 
+/** Again, as scripts/survival does, when the machine stood still just then or the pair changed roles by itself. */
 async function play(lab: Lab, mode: ModeName, fault: FaultName): Promise<RunResult> {
   const stage = await setStage(lab, { ...modes[mode], advertIntervalMs: 100, connections, more: 60_000 });
-  return playRun(stage, { ...few, fault, number: 1 });
+  const whys: string[] = [];
+  for (let number = 1; number <= runsMax; number++) {
+    const run = await playRun(stage, { ...few, fault, number });
+    const why = whyVoid(run, faults[fault].takeover, 0);
+    if (why === null) return run;
+    whys.push(why);
+  }
+  throw new Error(`${runsMax} runs proved nothing: ${whys.join('; ')}`);
 }

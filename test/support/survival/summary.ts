@@ -9,9 +9,13 @@ import type { RunResult } from './run.js';
 export const synAcksMin = 20;
 
 /** Why a run says nothing and is played again; null: it counts. */
-export function whyVoid(run: RunResult, takeover: 'after a silence' | 'announced' | 'none'): string | null {
+export function whyVoid(
+  run: RunResult,
+  takeover: 'after a silence' | 'announced' | 'none',
+  synAcksAtLeast = synAcksMin,
+): string | null {
   if (run.falseFailover) return 'the pair changed roles before the fault';
-  if (run.synAcksLast10Ms < synAcksMin) return `only ${run.synAcksLast10Ms} SYN-ACKs in the last 10 ms`;
+  if (run.synAcksLast10Ms < synAcksAtLeast) return `only ${run.synAcksLast10Ms} SYN-ACKs in the last 10 ms`;
   if (takeover === 'after a silence' && run.instantBy === 'command') return 'the instant of the fault was not seen';
   return null;
 }

@@ -135,7 +135,7 @@ class Clients {
     // Our ACKs first: a connection's age begins with them.
     connections_.flush();
     const int64_t now_ns = monotonic_ns();
-    for (uint32_t due = opening_.due(now_ns); due > 0 && !connections_.is_full(); --due) connections_.open(now_ns);
+    for (uint32_t due = opening_.due(now_ns); due > 0 && may_open(); --due) connections_.open(now_ns);
     for (uint32_t due = streaming_.due(now_ns); due > 0; --due) {
       for (Stream& stream : streams_) stream.send(&connections_);
     }
@@ -201,6 +201,11 @@ class Clients {
       case Job::kClose:
         return work_at_closing(now_ns);
     }
+  }
+
+  /** While the first ones are opened, not one more than was asked for, however late this program got its turn. */
+  bool may_open() const {
+    return !connections_.is_full() && (job_ != Job::kOpen || connections_.opened() < last_);
   }
 
   void work_at_opening(int64_t now_ns) {
