@@ -56,7 +56,7 @@ SystemError Engine::open(const EngineOptions& options, SharedState* shared) {
     runtime_->set_mtu(device, options.devices[device].mtu);
   }
   memory_ = std::make_unique<MemoryDevice>(macs_[0]);
-  replay_pace_ = std::make_unique<SweepPace>(table_.slots(), 1, 0);
+  replay_pace_ = std::make_unique<SweepPace>(0, 1);
   return {};
 }
 
@@ -296,7 +296,7 @@ size_t Engine::replay(const uint8_t* input, size_t bytes, uint8_t* output) {
       fragments_.free_released(0);
     }
     report_held(context);
-    const size_t due = replay_pace_->due(context.now, kSweepIdleMax);
+    const size_t due = replay_pace_->due(context.now, table_.slots_touched(), kSweepIdleMax);
     if (due > 0) sweep(context, replay_pace_->cursor(), due);
     table_.quiesce(0);
   }

@@ -126,7 +126,7 @@ bool Engine::connections(size_t* cursor, size_t limit, const ConnectionFilter& f
   const Nanos now = boottime_now();
   const uint16_t wanted = virtual_server.empty() ? IdRegistry::kNone : ids_.server(virtual_server);
   const bool nothing = !virtual_server.empty() && wanted == IdRegistry::kNone;
-  const size_t slots = nothing ? 0 : table_.slots();
+  const size_t slots = nothing ? 0 : table_.slots_touched();
   const size_t end = std::min(slots, *cursor + kSlotsPerCall);
   size_t slot = std::min(*cursor, slots);
   for (; slot < end && rows->size() < limit; slot++) {

@@ -58,9 +58,16 @@ void forward_released(const ForwardContext& context, const Fragments::Released* 
 // receives them, whose memory is good until HoldQueue::free_taken(), and their number is returned.
 size_t forward_held(const ForwardContext& context, Frame* frames, Verdict* verdicts);
 
+// Where a worker sweeps. Slots that were ever used are swept in as many parts as there are workers; a part moves as
+// more come to be used, so for a connection a lap may take twice as long then.
+struct SweepCursor {
+  size_t slot = 0;
+  size_t part = 0, parts = 1;
+};
+
 // A few slots of expiry: closes connections past their idle timeout, queues deferred changes, recycles
-// dead slots, drops fragments that were held for too long. Covers [*cursor, *cursor + budget) and wraps; a connection
-// whose group is not active here is not aged when it is mirrored, for the active unit decides.
-void sweep(const ForwardContext& context, size_t* cursor, size_t budget);
+// dead slots, drops fragments that were held for too long. Covers the next `budget` slots of the cursor's part and
+// wraps; a connection whose group is not active here is not aged when it is mirrored, for the active unit decides.
+void sweep(const ForwardContext& context, SweepCursor* cursor, size_t budget);
 
 }  // namespace tandem

@@ -33,13 +33,14 @@ bool is_expired(const ForwardContext& context, const Connection& connection, uin
 
 }  // namespace
 
-void sweep(const ForwardContext& context, size_t* cursor, size_t budget) {
+void sweep(const ForwardContext& context, SweepCursor* cursor, size_t budget) {
   ConnTable& table = *context.table;
-  const size_t slots = table.slots();
+  const size_t touched = table.slots_touched();
+  const size_t first = touched * cursor->part / cursor->parts, end = touched * (cursor->part + 1) / cursor->parts;
   context.fragments->expire(context.now, context.counters);
-  for (size_t look = 0; look < std::min(budget, slots); ++look) {
-    if (*cursor >= slots) *cursor = 0;
-    Connection* connection = table.at((*cursor)++);
+  for (size_t look = 0; look < std::min(budget, end - first); ++look) {
+    if (cursor->slot < first || cursor->slot >= end) cursor->slot = first;
+    Connection* connection = table.at(cursor->slot++);
     if (connection == nullptr) continue;
     __builtin_prefetch(connection + kPrefetchSlots);
 

@@ -28,7 +28,7 @@ bool Worker::pass(Nanos now) {
   }
   send_released();
   send_held();
-  const size_t due = pace_.due(now, seen > 0 ? kSweepBusyMax : kSweepIdleMax);
+  const size_t due = pace_.due(now, context_.table->slots_touched(), seen > 0 ? kSweepBusyMax : kSweepIdleMax);
   if (due > 0) sweep(context_, pace_.cursor(), due);
 
   policy_->leave(context_.worker);
@@ -123,8 +123,8 @@ void Worker::sleep() {
   context_.table->online(context_.worker);
 }
 
-size_t SweepPace::due(Nanos now, size_t limit) {
-  const Nanos per_slot = slots_ == 0 ? kSweepLap : kSweepLap * workers_ / slots_ + 1;
+size_t SweepPace::due(Nanos now, size_t slots, size_t limit) {
+  const Nanos per_slot = slots == 0 ? kSweepLap : kSweepLap * cursor_.parts / slots + 1;
   if (last_ == 0 || now < last_) {
     last_ = now;
     return 0;
@@ -141,10 +141,7 @@ size_t SweepPace::due(Nanos now, size_t limit) {
 }
 
 Worker::Worker(const ForwardContext& context, PolicySlot* policy, const Wakeup* wakeup, size_t workers)
-    : context_(context),
-      policy_(policy),
-      wakeup_(wakeup),
-      pace_(context.table->slots(), workers, context.table->slots() / workers * context.worker) {}
+    : context_(context), policy_(policy), wakeup_(wakeup), pace_(context.worker, workers) {}
 
 Worker::~Worker() { stop(); }
 

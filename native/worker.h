@@ -36,18 +36,16 @@ enum class Wait : uint8_t {
 // Busy polling goes on this long after the last frame.
 inline constexpr Nanos kBusyPollFor = 2 * kMillisecond;
 
-// Expiry spread over time: how many slots are due at `now`.
+// Expiry spread over time.
 class SweepPace {
  public:
-  // `cursor` is where this worker begins, so that workers sweep different parts.
-  SweepPace(size_t slots, size_t workers, size_t cursor) : slots_(slots), workers_(workers), cursor_(cursor) {}
-  size_t due(Nanos now, size_t limit);
-  size_t* cursor() { return &cursor_; }
+  SweepPace(size_t worker, size_t workers) : cursor_{0, worker, workers} {}
+  // How many are due at `now`, of the `slots` that all workers sweep together; at most `limit`.
+  size_t due(Nanos now, size_t slots, size_t limit);
+  SweepCursor* cursor() { return &cursor_; }
 
  private:
-  size_t slots_;
-  size_t workers_;
-  size_t cursor_;
+  SweepCursor cursor_;
   Nanos last_ = 0;
 };
 

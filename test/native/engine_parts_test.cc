@@ -16,10 +16,10 @@ namespace {
 // ---- the pace of the sweep
 
 size_t swept(size_t slots, size_t workers, Nanos step, size_t steps, size_t limit) {
-  SweepPace pace(slots, workers, 0);
+  SweepPace pace(0, workers);
   size_t sum = 0;
   Nanos now = kSecond;
-  for (size_t i = 0; i <= steps; i++, now += step) sum += pace.due(now, limit);
+  for (size_t i = 0; i <= steps; i++, now += step) sum += pace.due(now, slots, limit);
   return sum;
 }
 
@@ -33,17 +33,18 @@ TEST(a_lap_takes_ten_seconds_however_often_it_is_asked) {
 }
 
 TEST(a_limit_is_kept_and_its_debt_is_let_go_after_a_second) {
-  SweepPace pace(1'000'000, 1, 0);
-  CHECK_EQ(pace.due(kSecond, 64), 0u);
-  CHECK_EQ(pace.due(100 * kSecond, 64), 64u);
-  const size_t owed = pace.due(100 * kSecond, 1'000'000'000);
+  constexpr size_t kSlots = 1'000'000;
+  SweepPace pace(0, 1);
+  CHECK_EQ(pace.due(kSecond, kSlots, 64), 0u);
+  CHECK_EQ(pace.due(100 * kSecond, kSlots, 64), 64u);
+  const size_t owed = pace.due(100 * kSecond, kSlots, 1'000'000'000);
   CHECK(owed > 99'000 && owed <= 100'000);
 }
 
 TEST(time_that_goes_back_sweeps_nothing) {
-  SweepPace pace(1000, 1, 0);
-  pace.due(10 * kSecond, 64);
-  CHECK_EQ(pace.due(kSecond, 64), 0u);
+  SweepPace pace(0, 1);
+  pace.due(10 * kSecond, 1000, 64);
+  CHECK_EQ(pace.due(kSecond, 1000, 64), 0u);
 }
 
 // ---- the policy's swap

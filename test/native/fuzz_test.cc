@@ -149,7 +149,7 @@ TEST(whatever_arrives_gets_one_verdict_and_is_counted_once) {
 
   unit.runtime->set_mtu(kServerDevice, 60);
   const std::vector<Bytes> from = seeds();
-  size_t cursor = 0;
+  SweepCursor cursor;
   uint64_t forwarded = 0, punted = 0, dropped = 0, held = 0, received = 0;
   for (int round = 0; round < kRounds; ++round) {
     constexpr Role kRoles[] = {Role::kActive, Role::kActive, Role::kActive, Role::kStandby, Role::kHandingOver};

@@ -59,12 +59,32 @@ TEST(the_sweep_is_bounded_and_wraps) {
                  kClientDevice);
   }
   unit.now += 6 * kSecond;
-  size_t cursor = unit.table.slots() - 3;
+  SweepCursor cursor{unit.table.slots() - 3};
   const ForwardContext with = unit.context();
   for (size_t budget = 0; budget < unit.table.slots(); budget += 8) {
     const uint64_t before = unit.count(Count::kExpired);
     sweep(with, &cursor, 8);
     CHECK(unit.count(Count::kExpired) - before <= 8);
+  }
+  CHECK_EQ(unit.count(Count::kExpired), 100u);
+}
+
+TEST(the_parts_of_all_workers_are_every_slot_that_was_used_and_no_other) {
+  constexpr size_t kParts = 3;
+  Unit unit(two_sided_policy(), 256);
+  REQUIRE(unit.ready);
+  for (uint16_t port = 1; port <= 100; ++port) {
+    unit.forward(tcp_frame(kFromClient, kToServer, {.source_port = port, .destination_port = 80, .flags = kSyn}),
+                 kClientDevice);
+  }
+  unit.now += 6 * kSecond;
+  const ForwardContext with = unit.context();
+  for (size_t part = 0; part < kParts; ++part) {
+    const uint64_t before = unit.count(Count::kExpired);
+    SweepCursor cursor{0, part, kParts};
+    sweep(with, &cursor, unit.table.slots());
+    CHECK(unit.count(Count::kExpired) > before);
+    CHECK(cursor.slot <= unit.table.slots_touched());
   }
   CHECK_EQ(unit.count(Count::kExpired), 100u);
 }

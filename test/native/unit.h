@@ -147,7 +147,7 @@ struct Unit {
   }
 
   void sweep_all() {
-    size_t cursor = 0;
+    SweepCursor cursor;
     const ForwardContext with = context();
     sweep(with, &cursor, table.slots());
     table.quiesce(0);

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import pino from 'pino';
 
-import type { PolicyDescription } from '../../src/datapath.js';
+import type { ConnectionRow, PolicyDescription } from '../../src/datapath.js';
 import { MirrorChannel } from '../../src/io/mirror_channel.js';
 import type { GroupRole } from '../../src/mirror/messages.js';
 import type { Agreement } from '../../src/mirror/state.js';
@@ -139,7 +139,7 @@ export class ChurningPair {
     const rows = (unit: Unit): string[] =>
       names
         .slice(0, 4)
-        .flatMap((name) => unit.datapath.connections(0, 10 * QUIET, name).rows)
+        .flatMap((name) => allOf(unit, name))
         .map(({ client, member, snat }) => `${client} ${member} ${snat}`)
         .toSorted();
     return { a: rows(this.a), b: rows(this.b) };
@@ -201,6 +201,17 @@ class Unit {
     );
     this.datapath.replay(input, new Uint8Array(input.length + 128 * frames.length));
   }
+}
+
+/** A call looks at a part of the table. */
+function allOf({ datapath }: Unit, name: Name): ConnectionRow[] {
+  const all: ConnectionRow[] = [];
+  for (let cursor: number | null = 0; cursor !== null; ) {
+    const { rows, next } = datapath.connections(cursor, 10 * QUIET, name);
+    all.push(...rows);
+    cursor = next;
+  }
+  return all;
 }
 
 /** Clients are numbered: 10.64.0.0 and on, so that no tuple is used twice. */

@@ -120,7 +120,7 @@ class Bench {
   // A lap over the table, a busy worker's share at a time.
   void sweep_all(Stopwatch* watch) {
     const ForwardContext context = unit_.context();
-    size_t cursor = 0;
+    SweepCursor cursor;
     for (size_t swept = 0; swept < size_; swept += kShare) {
       watch->measure(kShare, [&] { sweep(context, &cursor, kShare); });
       unit_.table.quiesce(0);

@@ -188,7 +188,7 @@ class Bench {
   std::array<Verdict, kBurst> verdicts_;
   std::vector<uint32_t> waiting_;  // the flood's SYNs of a tick ago
   uint32_t flooded_ = 0;
-  size_t cursor_ = 0;
+  SweepCursor cursor_;
 };
 
 void print(const char* name, const std::vector<Figures>& rounds, double Figures::*figure) {

@@ -242,7 +242,7 @@ void work(World& world, size_t worker) {
   auto buffers = std::make_unique<Buffers>();
   std::array<uint32_t, kBurst> of{};
   std::array<Fragments::Released, kBurst> released;
-  size_t cursor = kSlots / kWorkers * worker;
+  SweepCursor cursor{0, worker, kWorkers};
   world.table.online(worker);
   for (int burst = 0; burst < kBursts; ++burst) {
     ForwardContext context = world.context(worker);
@@ -492,7 +492,8 @@ TEST(workers_on_one_table_keep_its_books) {
   context.policy = world->slot.enter(0);
   Bytes batch(1 << 16);
   for (size_t lap = 0; lap < 2 * Fragments::kShards; ++lap) {  // a shard of fragments is looked at in each
-    size_t cursor = 0, records = 0;
+    SweepCursor cursor;
+    size_t records = 0;
     sweep(context, &cursor, kSlots);
     for (int i = 0; i < 4; ++i) world->source.take(kScript, batch.data(), batch.size(), &records);
     for (Participant who = 0; who <= kScript; ++who) world->table.quiesce(who);

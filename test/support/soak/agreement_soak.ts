@@ -58,7 +58,9 @@ async function alter(pair: ChurningPair): Promise<string[]> {
   });
   const failures = (await Promise.all(waits)).flat();
   const { a, b } = pair.quietTables();
-  return a.join() === b.join() ? failures : [...failures, 'the tables differ in the end'];
+  if (a.join() !== b.join()) failures.push('the tables differ in the end');
+  if (failures.length > 0) console.log(JSON.stringify({ a: pair.a.channel.status(), b: pair.b.channel.status() }));
+  return failures;
 }
 
 async function until(condition: () => boolean, withinMs: number): Promise<boolean> {
