@@ -100,7 +100,7 @@ const replay = buildCommand<ReplayFlags, [input: string, output: string], CliCon
   docs: {
     brief: 'Send a capture through the datapath, offline: replay --config F in.pcap out.pcap',
     fullDescription: [
-      'Forwards the frames of a pcap file as the unit would, with nothing sent anywhere, and writes what it would',
+      'Forwards the frames of a capture as the unit would, with nothing sent anywhere, and writes what it would',
       'have sent. Every member is up. Times are those of the capture.',
       '',
       'A frame from a member arrives on the link whose addresses are nearest to the member; any other on the first',
@@ -132,7 +132,7 @@ const replay = buildCommand<ReplayFlags, [input: string, output: string], CliCon
     positional: {
       kind: 'tuple',
       parameters: [
-        { parse: String, placeholder: 'IN', brief: 'Capture to read (pcap, Ethernet)' },
+        { parse: String, placeholder: 'IN', brief: 'Capture to read (pcap or pcapng, Ethernet)' },
         { parse: String, placeholder: 'OUT', brief: 'Capture to write: frames forwarded' },
       ],
     },

@@ -1,11 +1,13 @@
 /**
- * Frames of a pcap file, through pcap-parser, with what that package does not do itself:
+ * Frames of a capture: of a pcapng file through src/wire/pcapng_reader.ts, of a pcap file through pcap-parser, with what
+ * that package does not do itself:
  *
  *   - nanosecond files: the parser is shown the microsecond magic, and the fraction is read as nanoseconds;
- *   - pcapng, gzip, other versions and link types other than Ethernet are refused with how to convert them;
+ *   - gzip, other versions and link types other than Ethernet are refused with how to convert them;
  *   - a record whose length cannot be true, or a file that ends within a record, is told as damage, after
  *     the frames before it.
  *
+ * Of what `tandem capture` wrote, the frames that the unit received: what it sent is what replaying them tells.
  * The file is read as it is consumed: at most one chunk's frames are held.
  */
 
@@ -21,6 +23,7 @@ import {
   PCAP_FRAME_HEADER_BYTES,
   PcapMagic,
 } from '../wire/pcap.js';
+import { PcapngFault, PcapngReader } from '../wire/pcapng_reader.js';
 
 export interface CapturedFrame {
   /** Since the epoch. */
@@ -54,7 +57,70 @@ class Reader implements PcapReader {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<CapturedFrame> {
-    const stream = Readable.from(this.#checkedChunks(), { objectMode: true, highWaterMark: 1 });
+    const chunks = this.#chunks();
+    try {
+      const head = await this.#head(chunks);
+      if (head.toString('hex', 0, 4) === PcapMagic.pcapng) yield* this.#pcapng(head, chunks);
+      else yield* this.#pcap(head, chunks);
+    } finally {
+      await chunks.return(undefined);
+    }
+  }
+
+  async *#chunks(): AsyncGenerator<Buffer, undefined> {
+    try {
+      for await (const chunk of createReadStream(this.#path) as AsyncIterable<Buffer>) {
+        this.#bytesRead += chunk.length;
+        yield chunk;
+      }
+    } catch (error) {
+      throw this.#fault(`cannot be read: ${messageOf(error)}`);
+    }
+    return undefined;
+  }
+
+  /** As much as tells what the file is. */
+  async #head(chunks: AsyncIterator<Buffer, undefined>): Promise<Buffer> {
+    let head = Buffer.alloc(0);
+    while (head.length < PCAP_FILE_HEADER_BYTES) {
+      const next = await chunks.next();
+      if (next.done === true) {
+        throw this.#fault(
+          head.length === 0 ? 'is empty' : `is no capture: it ends after ${head.length} bytes, within the file header`,
+        );
+      }
+      head = Buffer.concat([head, next.value]);
+    }
+    return head;
+  }
+
+  async *#pcapng(head: Buffer, chunks: AsyncIterable<Buffer>): AsyncGenerator<CapturedFrame> {
+    const reader = new PcapngReader();
+    let receivedOnly = false;
+    try {
+      for await (const chunk of preceded(head, chunks)) {
+        for (const { block } of reader.read(chunk)) {
+          if (block.kind === 'section') receivedOnly = block.application.startsWith('tandem ');
+          if (block.kind !== 'frame') continue;
+          const { linkType, frame } = block;
+          if (linkType !== LINK_TYPE_ETHERNET) throw this.#wrongLinkType(linkType);
+          if (receivedOnly && frame.direction !== 'inbound') continue;
+          this.#frames++;
+          yield { timeNs: frame.timeNs, bytes: frame.bytes };
+        }
+      }
+    } catch (error) {
+      const wrong = error instanceof PcapngFault ? this.#fault(error.message) : error;
+      if (this.#frames === 0 || !(wrong instanceof PcapError)) throw wrong;
+      this.damage = wrong.message;
+      return;
+    }
+    if (reader.pendingBytes > 0) this.damage = `${this.#path} ends within block ${reader.nextBlock}`;
+  }
+
+  async *#pcap(head: Buffer, chunks: AsyncIterable<Buffer>): AsyncGenerator<CapturedFrame> {
+    const checked = preceded(this.#checkHeader(head), chunks);
+    const stream = Readable.from(checked, { objectMode: true, highWaterMark: 1 });
     const parser = pcapParser.parse(stream);
     const queue: CapturedFrame[] = [];
     let ended = false;
@@ -106,27 +172,6 @@ class Reader implements PcapReader {
     if (incomplete) this.damage ??= `${this.#path} ends within frame ${this.#frames + 1}`;
   }
 
-  /** The file's bytes, once its header is one that the parser understands. */
-  async *#checkedChunks(): AsyncGenerator<Buffer> {
-    let head: Buffer | null = Buffer.alloc(0);
-    for await (const chunk of createReadStream(this.#path) as AsyncIterable<Buffer>) {
-      this.#bytesRead += chunk.length;
-      if (head === null) {
-        yield chunk;
-        continue;
-      }
-      head = Buffer.concat([head, chunk]);
-      if (head.length < PCAP_FILE_HEADER_BYTES) continue;
-      yield this.#checkHeader(head);
-      head = null;
-    }
-    if (head !== null) {
-      throw this.#fault(
-        head.length === 0 ? 'is empty' : `is no capture: it ends after ${head.length} bytes, within the file header`,
-      );
-    }
-  }
-
   #checkHeader(head: Buffer): Buffer {
     const magic = head.toString('hex', 0, 4);
     const checked = Buffer.from(head);
@@ -142,11 +187,9 @@ class Reader implements PcapReader {
           'hex',
         );
         break;
-      case PcapMagic.pcapng:
-        throw this.#fault(`is a pcapng file; convert it with: editcap -F pcap ${this.#path} OUT.pcap`);
       default:
         if (magic.startsWith('1f8b')) throw this.#fault(`is compressed; unpack it with: gunzip ${this.#path}`);
-        throw this.#fault(`is no pcap file (it begins with ${magic})`);
+        throw this.#fault(`is neither a pcap nor a pcapng file (it begins with ${magic})`);
     }
     const little = magic === PcapMagic.microsecondsLittle || magic === PcapMagic.nanosecondsLittle;
     const word = (offset: number) => (little ? head.readUInt16LE(offset) : head.readUInt16BE(offset));
@@ -154,12 +197,14 @@ class Reader implements PcapReader {
     if (major !== 2 || minor !== 4) throw this.#fault(`is pcap version ${major}.${minor}; only 2.4 is read`);
     // The upper half of the field holds flags (draft-ietf-opsawg-pcap section 4).
     const linkType = word(little ? 20 : 22);
-    if (linkType !== LINK_TYPE_ETHERNET) {
-      throw this.#fault(
-        `has link type ${linkType}; only Ethernet (${LINK_TYPE_ETHERNET}) is read: capture on an Ethernet interface`,
-      );
-    }
+    if (linkType !== LINK_TYPE_ETHERNET) throw this.#wrongLinkType(linkType);
     return checked;
+  }
+
+  #wrongLinkType(linkType: number): PcapError {
+    return this.#fault(
+      `has link type ${linkType}; only Ethernet (${LINK_TYPE_ETHERNET}) is read: capture on an Ethernet interface`,
+    );
   }
 
   #damageOf(captured: number, original: number): string | null {
@@ -173,6 +218,11 @@ class Reader implements PcapReader {
   #fault(what: string): PcapError {
     return new PcapError(`${this.#path} ${what}`);
   }
+}
+
+async function* preceded(head: Buffer, chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  yield head;
+  yield* chunks;
 }
 
 function messageOf(error: unknown): string {

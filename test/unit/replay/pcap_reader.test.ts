@@ -110,6 +110,148 @@ describe('is read', () => {
   });
 });
 
+// pcapng, octet by octet; `little` as the section has it.
+type Field = (little: boolean) => Uint8Array;
+const field =
+  (bytes: number, write: (view: DataView, little: boolean) => void): Field =>
+  (little) => {
+    const octets = new Uint8Array(bytes);
+    write(new DataView(octets.buffer), little);
+    return octets;
+  };
+const u16 = (value: number) => field(2, (view, little) => view.setUint16(0, value, little));
+const u32 = (value: number) => field(4, (view, little) => view.setUint32(0, value, little));
+const octets =
+  (value: Uint8Array): Field =>
+  () =>
+    Buffer.concat([value, Buffer.alloc(-value.length & 3)]);
+const option = (code: number, value: Uint8Array): Field[] => [u16(code), u16(value.length), octets(value)];
+
+let little = true;
+function inOrder<Result>(order: boolean, make: () => Result): Result {
+  little = order;
+  try {
+    return make();
+  } finally {
+    little = true;
+  }
+}
+function block(type: number, ...fields: readonly Field[]): Buffer {
+  const body = Buffer.concat(fields.map((each) => each(little)));
+  const [typed, length] = [u32(type)(little), u32(body.length + 12)(little)];
+  return Buffer.concat([typed, length, body, length]);
+}
+const section = (application = '') =>
+  block(
+    0x0a0d0d0a,
+    ...[u32(0x1a2b3c4d), u16(1), u16(0), u32(0xffffffff), u32(0xffffffff)],
+    ...(application === '' ? [] : option(4, Buffer.from(application))),
+  );
+const device = (...options: readonly Field[]) => block(1, u16(1), u16(0), u32(0), ...options);
+const packet = (index: number, high: number, low: number, bytes: Uint8Array, flags?: number) =>
+  block(
+    6,
+    ...[u32(index), u32(high), u32(low), u32(bytes.length), u32(bytes.length), octets(bytes)],
+    ...(flags === undefined ? [] : option(2, u32(flags)(little))),
+  );
+
+describe('pcapng is read', () => {
+  const nanoseconds = option(9, Uint8Array.of(9));
+
+  test.each([
+    ['little endian', true],
+    ['big endian', false],
+  ])('%s, microseconds by default, other blocks passed over', async (_name, order) => {
+    const parts = inOrder(order, () => [
+      section(),
+      device(),
+      block(0x0bad, u32(7)),
+      packet(0, 1, 5, frame(61)),
+      block(5, u32(0), u32(0), u32(0)),
+    ]);
+    expect(await read(...parts)).toEqual({
+      frames: [{ timeNs: (2n ** 32n + 5n) * 1000n, bytes: frame(61) }],
+      damage: null,
+    });
+  });
+
+  test('sections of both byte orders in one file, each with devices and resolutions of its own', async () => {
+    const parts = [
+      section(),
+      device(...nanoseconds),
+      packet(0, 0, 1, frame(60)),
+      ...inOrder(false, () => [section(), device(...option(9, Uint8Array.of(0x8a))), packet(0, 0, 2048, frame(62))]),
+      section(),
+      device(
+        ...nanoseconds,
+        ...option(
+          14,
+          inOrder(true, () => Buffer.from('ffffffffffffffff', 'hex')),
+        ),
+      ),
+      packet(0, 0, 2_000_000_000, frame(64)),
+    ];
+    const { frames, damage } = await read(...parts);
+    expect(frames.map(({ timeNs, bytes }) => [timeNs, bytes.length])).toEqual([
+      [1n, 60],
+      [2_000_000_000n, 62],
+      [1_000_000_000n, 64],
+    ]);
+    expect(damage).toBeNull();
+  });
+
+  test('simple and obsolete packet blocks', async () => {
+    const simple = block(3, u32(5), octets(frame(5)));
+    const obsolete = block(2, u16(0), u16(0), u32(0), u32(9), u32(3), u32(3), octets(frame(3)));
+    const { frames } = await read(section(), device(), simple, obsolete);
+    expect(frames).toEqual([
+      { timeNs: 0n, bytes: frame(5) },
+      { timeNs: 9000n, bytes: frame(3) },
+    ]);
+  });
+
+  test('of a capture by tandem, what was received', async () => {
+    const directions = [packet(0, 0, 1, frame(60), 1), packet(0, 0, 2, frame(61), 2), packet(0, 0, 3, frame(62))];
+    const received = async (application: string) =>
+      (await read(section(application), device(), ...directions)).frames.map(({ bytes }) => bytes.length);
+    expect(await received('tandem 1.0')).toEqual([60]);
+    expect(await received('dumpcap')).toEqual([60, 61, 62]);
+  });
+
+  test.each([
+    ['the file ends within a block', packet(0, 0, 2, frame(60)).subarray(0, 40), 'FILE ends within block 4'],
+    [
+      'a device that is not described',
+      packet(1, 0, 2, frame(60)),
+      'FILE block 4 names interface 1, which is not described',
+    ],
+    [
+      'a block that cannot be so long',
+      Buffer.from('06000000fcffffff00000000', 'hex'),
+      'FILE block 4 claims 4294967292 bytes, more than the 4194304 that are read',
+    ],
+    [
+      'more captured than the block holds',
+      block(6, u32(0), u32(0), u32(0), u32(64), u32(64), octets(frame(60))),
+      'FILE block 4 is too short: 80 bytes, of which 84 are needed',
+    ],
+    [
+      'another length at its end',
+      Buffer.concat([packet(0, 0, 2, frame(60)).subarray(0, -4), Buffer.alloc(4)]),
+      'FILE block 4 ends with a length of 0, and began with 92',
+    ],
+    [
+      'more captured than there was',
+      block(6, ...[0, 0, 0, 60, 40].map(u32), octets(frame(60))),
+      'FILE block 4 claims 60 captured bytes of only 40',
+    ],
+  ])('and told as damage: %s', async (_name, bad, damage) => {
+    const result = await read(section(), device(), packet(0, 0, 1, frame(60)), bad);
+    expect(result.frames).toHaveLength(1);
+    expect(result.damage).toBe(damage);
+  });
+});
+
 describe('is told as damage, after the frames before it', () => {
   const good = record(1, 0, frame(60));
 
@@ -141,9 +283,19 @@ describe('is told as damage, after the frames before it', () => {
 describe('is refused', () => {
   test.each([
     [
-      'pcapng',
-      [Buffer.from('0a0d0d0a1c0000004d3c2b1a01000000ffffffffffffffff', 'hex')],
-      'FILE is a pcapng file; convert it with: editcap -F pcap FILE OUT.pcap',
+      'pcapng of another version',
+      [block(0x0a0d0d0a, u32(0x1a2b3c4d), u16(2), u16(0), u32(0xffffffff), u32(0xffffffff))],
+      'FILE block 1 is of pcapng version 2; only 1 is read',
+    ],
+    [
+      'pcapng without a byte order',
+      [Buffer.from('0a0d0d0a1c0000001234567801000000ffffffffffffffff', 'hex')],
+      'FILE block 1 has no byte-order magic',
+    ],
+    [
+      'pcapng of raw IP',
+      [section(), block(1, u16(101), u16(0), u32(0)), packet(0, 0, 1, frame(60))],
+      'FILE has link type 101; only Ethernet (1) is read: capture on an Ethernet interface',
     ],
     [
       'gzip',
@@ -153,7 +305,7 @@ describe('is refused', () => {
     [
       'no capture at all',
       [Buffer.from('#!/usr/bin/env bash\necho hello\n')],
-      'FILE is no pcap file (it begins with 23212f75)',
+      'FILE is neither a pcap nor a pcapng file (it begins with 23212f75)',
     ],
     ['an empty file', [], 'FILE is empty'],
     [

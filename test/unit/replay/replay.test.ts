@@ -160,7 +160,7 @@ describe('replay', () => {
     const config = loaded(`${validConfig}datapath: { connections: 4096 }\n`);
     await expect(
       replayCapture(native, { config, unit: 'a', input, output, role: 'active', keepMac: false }),
-    ).rejects.toThrow(/is no pcap file/);
+    ).rejects.toThrow(/is neither a pcap nor a pcapng file/);
     expect(existsSync(output)).toBe(false);
   });
 });
