@@ -27,6 +27,8 @@ export interface RouteOptions {
   readonly served: {
     events(): Response;
     metrics(): Promise<Response>;
+    /** A file of the web page. */
+    page(path: string): Promise<Response>;
   };
 }
 
@@ -185,6 +187,8 @@ function addServed(app: App, { served }: RouteOptions): void {
     responses: content('text/plain', z.string()),
   });
   app.get('/metrics', () => served.metrics());
+  app.get('/', () => served.page('/'));
+  app.get('/assets/*', ({ req }) => served.page(req.path));
 }
 
 function get(path: string, summary: string, params: readonly string[] = []) {

@@ -1,6 +1,6 @@
 /**
- * The API over TCP, for whoever has the token: TLS 1.3, and `authorization: Bearer TOKEN` with every
- * request. Only where the config says so.
+ * The API over TCP, for whoever has the token: TLS 1.3, and `authorization: Bearer TOKEN` with every request but those
+ * for the web page's own files, which tell nothing and ask for the token themselves. Only where the config says so.
  */
 
 import { createHash, timingSafeEqual, X509Certificate } from 'node:crypto';
@@ -52,7 +52,7 @@ export async function startListener(files: ListenerFiles, answer: RequestListene
   const { address, port, certificate, key } = files;
   const known = digestOf(files.token);
   const server = createServer({ cert: certificate, key, minVersion: 'TLSv1.3' }, (request, response) => {
-    const fault = tokenFault(request, known);
+    const fault = isPage(request) ? null : tokenFault(request, known);
     if (fault === null) answer(request, response);
     else refuse(response, fault);
   });
@@ -62,6 +62,10 @@ export async function startListener(files: ListenerFiles, answer: RequestListene
     server.listen(port, address, resolve);
   });
   return server;
+}
+
+function isPage({ method, url = '' }: IncomingMessage): boolean {
+  return method === 'GET' && (url === '/' || /^\/assets\/[\w.-]+$/.test(url));
 }
 
 function tokenFault({ headers }: IncomingMessage, known: Buffer): ControlError | null {

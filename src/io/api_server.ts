@@ -19,6 +19,7 @@ import { type App, apiRoutes, type Change } from '../http/routes.js';
 import { ApiEvents } from './api_events.js';
 import { type ListenerFiles, startListener } from './api_listener.js';
 import { Metrics } from './metrics.js';
+import { type PageFiles, pageFiles } from './page_files.js';
 
 const REQUEST_TIMEOUT_MS = 5_000;
 const CLIENTS_MAX = 64;
@@ -31,6 +32,8 @@ export interface ApiServerOptions {
   /** Told of answers that failed for no fault of the asker's. */
   readonly onInternalError: (route: string, error: unknown) => void;
   readonly onChange: (change: Change) => void;
+  /** The web page's; default: as built. */
+  readonly page?: PageFiles;
   /** Over TCP, too. */
   readonly listener?: ListenerFiles | null;
   /** Milliseconds between two looks at what events are about; default: 500. */
@@ -103,6 +106,7 @@ function makeApp(options: ApiServerOptions): { readonly app: App; readonly event
     served: {
       events: () => events.response(),
       metrics: async () => new Response(await metrics.text(), { headers: { 'content-type': metrics.contentType } }),
+      page: options.page ?? pageFiles(),
     },
   });
   return { app, events };

@@ -35,6 +35,8 @@ const typescriptLayers: readonly TypescriptLayer[] = [
   { name: 'config_sync', rank: 3, files: /^src\/config_sync\// },
   { name: 'balancer', rank: 3, files: /^src\/balancer(\/|\.ts$)/ },
   { name: 'io', rank: 4, files: /^src\/io\// },
+  // What runs in a browser: beside io, which it cannot know.
+  { name: 'web', rank: 4, files: /^src\/web\// },
   { name: 'replay', rank: 5, files: /^src\/replay(\/|\.ts$)/ },
   { name: 'cli', rank: 6, files: /^src\/cli\// },
   // Entry points: the command line's own gives src/cli/ the real world, the daemon included.

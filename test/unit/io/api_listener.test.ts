@@ -64,6 +64,7 @@ async function serve(listens: boolean): Promise<ReturnType<typeof stubControl>> 
     control,
     version: '0.1.0',
     listener: listens ? readListenerFiles(config(), 'units.a.api') : null,
+    page: async () => new Response('the page'),
     onInternalError: (route, error) => expect.fail(`${route}: ${String(error)}`),
     onChange: (change) => changes.push(change),
   });
@@ -137,7 +138,6 @@ describe('without the token', () => {
       { path: '/v1/events' },
       { path: '/metrics' },
       { path: '/v1/openapi.json' },
-      { path: '/' },
       { path: '/assets/../v1/status' },
       { method: 'PATCH', path: '/v1/unit', body: '{"standby":true}' },
       { method: 'POST', path: '/', body: '{}' },
@@ -146,6 +146,12 @@ describe('without the token', () => {
       expect([asked.path, answer.status, codeOf(answer)]).toEqual([asked.path, 401, code]);
     }
     expect(control.asked).toEqual([]);
+  });
+
+  test("the page's files are, which tell nothing", async () => {
+    await serve(true);
+    expect(await ask({ path: '/' })).toEqual({ status: 200, text: 'the page' });
+    expect((await ask({ path: '/assets/main-1a.js' })).status).toBe(200);
   });
 });
 

@@ -1,0 +1,2 @@
+/** What vite puts beside the scripts. */
+declare module '*.css';
