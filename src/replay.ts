@@ -13,6 +13,7 @@ import type { Config, UnitName } from './config/model.js';
 import type { Datapath, NativeModule } from './datapath.js';
 import { readPcap } from './io/pcap_reader.js';
 import { Batch, type ReplayVerdict } from './replay/batch.js';
+import { type ExplainedFrame, Explainer } from './replay/explain.js';
 import { type Topology, topologyOf } from './replay/topology.js';
 import { pcapFileHeader, pcapFrame } from './wire/pcap.js';
 
@@ -20,7 +21,8 @@ export interface ReplayOptions {
   readonly config: Config;
   readonly unit: UnitName;
   readonly input: string;
-  readonly output: string;
+  /** Null: what would be sent is written nowhere. */
+  readonly output: string | null;
   /** The role of every traffic group. */
   readonly role: 'active' | 'standby';
   /** Leave destination MAC addresses as captured; else see replay/arrival.ts. */
@@ -29,6 +31,8 @@ export interface ReplayOptions {
   readonly mtus?: Readonly<Record<string, number>>;
   /** Told of every frame, in order; and again, `released`, of a fragment that was held. */
   readonly onVerdict?: (verdict: ReplayVerdict, released: boolean) => void;
+  /** The same, with what was decided and why; then frames go through one by one. */
+  readonly onExplained?: (explained: ExplainedFrame) => void;
 }
 
 export interface ReplaySummary {
@@ -51,7 +55,7 @@ const SPAN_MAX_NS = 9n * 365n * 86_400_000_000_000n;
 /** Throws before writing anything if the input is no capture that can be replayed. */
 export async function replayCapture(native: NativeModule, options: ReplayOptions): Promise<ReplaySummary> {
   const { config, unit, input, output, role } = options;
-  refuseSameFile(input, output);
+  if (output !== null) refuseSameFile(input, output);
   const topology = topologyOf(config, unit);
   const sharedState = new native.SharedState();
   const datapath = new native.Datapath({
@@ -81,10 +85,13 @@ async function run(native: NativeModule, datapath: Datapath, topology: Topology,
   const reader = readPcap(options.input);
   const tally = new Tally();
   let output: number | null = null;
-  const batch = new Batch(native, datapath, topology, (verdict, timeNs, frame, released) => {
+  const explainer = options.onExplained && new Explainer(native, datapath, options.config, topology.policy);
+  const batch = new Batch(native, datapath, topology, (replayed) => {
+    const { verdict, timeNs, sent, released } = replayed;
     tally.count(verdict, released);
     options.onVerdict?.(verdict, released);
-    if (frame !== null && output !== null) writeSync(output, pcapFrame(timeNs, frame));
+    if (explainer) options.onExplained?.(explainer.explain(replayed));
+    if (sent !== null && output !== null) writeSync(output, pcapFrame(timeNs, sent));
   });
   try {
     for await (const { timeNs, bytes } of reader) {
@@ -92,6 +99,7 @@ async function run(native: NativeModule, datapath: Datapath, topology: Topology,
       output ??= openOutput(options.output);
       tally.read++;
       batch.add(bytes, timeNs, clock.at(timeNs), options.keepMac);
+      if (explainer) batch.flush();
     }
     output ??= openOutput(options.output);
     batch.flush();
@@ -101,7 +109,8 @@ async function run(native: NativeModule, datapath: Datapath, topology: Topology,
   return tally.summary(native, datapath, reader.damage);
 }
 
-function openOutput(path: string): number {
+function openOutput(path: string | null): number | null {
+  if (path === null) return null;
   const descriptor = openSync(path, 'w');
   writeSync(descriptor, pcapFileHeader());
   return descriptor;

@@ -16,7 +16,8 @@ import { doctor } from './doctor.js';
 import { jsonFlag, stateDirectory, stateFlag, unitFlag } from './flags.js';
 import { top, watch } from './live.js';
 import { pairRoutes } from './pair.js';
-import { showReplay, showStatus } from './show.js';
+import { replay } from './replay.js';
+import { showStatus } from './show.js';
 import { showRoutes } from './show_routes.js';
 
 // ---------------------------------------------------------------------------------------- without daemon
@@ -85,73 +86,6 @@ const schema = buildCommand<{ readonly json: boolean }, [], CliContext>({
   parameters: { flags: { json: jsonFlag } },
   async func() {
     await conclude(this, true, async () => ({ json: configJsonSchema(), text: '' }));
-  },
-});
-
-interface ReplayFlags {
-  readonly config: string;
-  readonly unit: 'a' | 'b';
-  readonly standby: boolean;
-  readonly keepMac: boolean;
-  readonly json: boolean;
-}
-
-const replay = buildCommand<ReplayFlags, [input: string, output: string], CliContext>({
-  docs: {
-    brief: 'Send a capture through the datapath, offline: replay --config F in.pcap out.pcap',
-    fullDescription: [
-      'Forwards the frames of a capture as the unit would, with nothing sent anywhere, and writes what it would',
-      'have sent. Every member is up. Times are those of the capture.',
-      '',
-      'A frame from a member arrives on the link whose addresses are nearest to the member; any other on the first',
-      'link where its destination is answered. Members have the MAC addresses 02:00:00:00:00:01 and on, in the order',
-      'of the config. A capture was made with other MAC addresses: frames to our addresses and frames from members',
-      'are given the virtual MAC as destination, unless --keep-mac is given.',
-      '',
-      'Exit code 1 if the file is damaged, or forwarded + punted + dropped is not what was read.',
-    ].join('\n'),
-  },
-  parameters: {
-    flags: {
-      config: { kind: 'parsed', parse: String, placeholder: 'file', brief: 'The config' },
-      unit: { ...unitFlag, default: 'a' },
-      standby: {
-        kind: 'boolean',
-        default: false,
-        withNegated: false,
-        brief: 'As the standby unit: nothing is forwarded',
-      },
-      keepMac: {
-        kind: 'boolean',
-        default: false,
-        withNegated: false,
-        brief: "Leave frames' destination MAC as captured",
-      },
-      json: jsonFlag,
-    },
-    positional: {
-      kind: 'tuple',
-      parameters: [
-        { parse: String, placeholder: 'IN', brief: 'Capture to read (pcap or pcapng, Ethernet)' },
-        { parse: String, placeholder: 'OUT', brief: 'Capture to write: frames forwarded' },
-      ],
-    },
-  },
-  async func({ config: file, unit, standby: asStandby, keepMac, json }, input, output) {
-    await conclude(this, json, async () => {
-      const result = this.readConfig(file);
-      if (!result.ok) throw new Error([`${file} is not valid`, ...result.errors.map(formatConfigError)].join('\n'));
-      const options = {
-        config: result.config,
-        unit,
-        input,
-        output,
-        role: asStandby ? 'standby' : 'active',
-        keepMac,
-      } as const;
-      const summary = await this.replay(options);
-      return { json: summary, text: showReplay(summary), failed: !summary.accounted || summary.damage !== null };
-    });
   },
 });
 

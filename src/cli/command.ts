@@ -8,6 +8,8 @@ import { type CliContext, EXIT } from './context.js';
 /** A command's result: `json` under --json, else `text`. */
 export interface Outcome {
   readonly json: unknown;
+  /** `json` on one line: the last of several. */
+  readonly jsonLine?: boolean;
   readonly text: string;
   /** For people, on the error stream; they are in `json`, too. */
   readonly notes?: readonly string[];
@@ -31,7 +33,7 @@ export async function conclude(context: CliContext, json: boolean, work: () => P
   try {
     const outcome = await work();
     const words = context.colours ? coloured(outcome.text) : outcome.text;
-    const text = json ? JSON.stringify(outcome.json, null, 2) : words;
+    const text = json ? JSON.stringify(outcome.json, null, outcome.jsonLine === true ? 0 : 2) : words;
     if (text !== '') process.stdout.write(`${text}\n`);
     if (!json) for (const note of outcome.notes ?? []) process.stderr.write(`${note}\n`);
     process.exitCode = outcome.failed === true ? EXIT.failed : EXIT.done;

@@ -4,7 +4,8 @@
  */
 
 import type { AddressText, PolicyAddress } from '../datapath.js';
-import { formatIpAddress } from '../wire/ip_address.js';
+import { frameFacts, NEIGHBOUR_SOLICITATION } from '../wire/frame.js';
+import { virtualMac } from '../wire/vrrp.js';
 import type { Topology } from './topology.js';
 
 export interface Arrival {
@@ -12,17 +13,6 @@ export interface Arrival {
   /** What to write over the frame's first six octets; null: nothing. */
   readonly destinationMac: Uint8Array | null;
 }
-
-const ETHERNET_BYTES = 14;
-const TAG_BYTES = 4;
-const TAGS_MAX = 2;
-const TYPE_IPV4 = 0x0800;
-const TYPE_ARP = 0x0806;
-const TYPE_VLAN = 0x8100;
-const TYPE_SERVICE_VLAN = 0x88a8;
-const TYPE_IPV6 = 0x86dd;
-const ICMPV6 = 58;
-const NEIGHBOUR_SOLICITATION = 135;
 
 /**
  *   from a member                        its device, to the virtual MAC: servers route through us
@@ -37,11 +27,10 @@ export function arrivalOf(topology: Topology, frame: Uint8Array): Arrival {
   const fromMember = topology.memberDevices.get(seen.source);
   const device = fromMember ?? owned?.devices[0] ?? 0;
   const routed = seen.family !== null && isUnicast(frame) && (fromMember !== undefined || owned !== undefined);
-  return { device, destinationMac: routed ? virtualMac(topology, device, seen.family, owned) : null };
+  return { device, destinationMac: routed ? virtualMacOf(topology, device, seen.family, owned) : null };
 }
 
-/** RFC 9568 section 7.3: 00-00-5E-00-01-{VRID} for IPv4, 00-00-5E-00-02-{VRID} for IPv6. */
-function virtualMac(
+function virtualMacOf(
   topology: Topology,
   device: number,
   family: 4 | 6,
@@ -51,7 +40,7 @@ function virtualMac(
   const vrid =
     (owned === undefined ? undefined : groups[owned.group]?.vrids[device]) ||
     groups.find(({ vrids }) => vrids[device] !== 0)?.vrids[device];
-  return vrid === undefined || vrid === 0 ? null : Uint8Array.of(0, 0, 0x5e, 0, family === 4 ? 1 : 2, vrid);
+  return vrid === undefined || vrid === 0 ? null : virtualMac(family, vrid);
 }
 
 interface Addresses {
@@ -63,22 +52,12 @@ interface Addresses {
 }
 
 function addressesIn(frame: Uint8Array): Addresses | null {
-  if (frame.length < ETHERNET_BYTES) return null;
-  const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
-  let start = ETHERNET_BYTES;
-  let type = view.getUint16(start - 2);
-  for (let tags = 0; tags < TAGS_MAX && (type === TYPE_VLAN || type === TYPE_SERVICE_VLAN); tags++) {
-    start += TAG_BYTES;
-    if (frame.length < start) return null;
-    type = view.getUint16(start - 2);
-  }
-  const payload = frame.subarray(start);
-  const text = (offset: number, bytes: number) => formatIpAddress(payload.subarray(offset, offset + bytes));
-  if (type === TYPE_IPV4 && payload.length >= 20) return { family: 4, source: text(12, 4), target: text(16, 4) };
-  if (type === TYPE_ARP && payload.length >= 28) return { family: null, source: text(14, 4), target: text(24, 4) };
-  if (type !== TYPE_IPV6 || payload.length < 40) return null;
-  const asks = payload[6] === ICMPV6 && payload[40] === NEIGHBOUR_SOLICITATION && payload.length >= 64;
-  return { family: 6, source: text(8, 16), target: asks ? text(48, 16) : text(24, 16) };
+  const { arp, packet } = frameFacts(frame);
+  if (arp !== null) return { family: null, source: arp.sender, target: arp.target };
+  if (packet === null) return null;
+  const { family, source, destination, icmp } = packet;
+  const asks = family === 6 && icmp?.type === NEIGHBOUR_SOLICITATION;
+  return { family, source, target: (asks ? icmp.target : null) ?? destination };
 }
 
 /** A broadcast or multicast frame keeps its destination: it is not sent to a router. */

@@ -11,8 +11,20 @@ export type ReplayVerdict =
   | { readonly kind: 'hold'; readonly arrivedOn: string }
   | { readonly kind: 'drop'; readonly arrivedOn: string; readonly drop: string };
 
-/** `frame` is what was forwarded, good until the call returns; null for all else. `released`: it was held before. */
-export type OnVerdict = (verdict: ReplayVerdict, timeNs: bigint, frame: Uint8Array | null, released: boolean) => void;
+/** Frames in it are good until the call returns. */
+export interface ReplayedFrame {
+  readonly verdict: ReplayVerdict;
+  /** As captured, since the epoch; of one that is released, of the frame that released it. */
+  readonly timeNs: bigint;
+  /** As the datapath got it; null if it was held before. */
+  readonly arrived: Uint8Array | null;
+  /** As it was forwarded; null for all else. */
+  readonly sent: Uint8Array | null;
+  /** It was held before. */
+  readonly released: boolean;
+}
+
+export type OnVerdict = (replayed: ReplayedFrame) => void;
 
 const BATCH_BYTES = 1 << 20;
 const BATCH_FRAMES = 4096;
@@ -32,6 +44,8 @@ interface Waiting {
   /** As captured, since the epoch. */
   readonly timeNs: bigint;
   readonly device: number;
+  /** In the input. */
+  readonly frame: Uint8Array;
 }
 
 export class Batch {
@@ -57,7 +71,8 @@ export class Batch {
     const { device, destinationMac } = arrivalOf(this.#topology, frame);
     if (frame.length > FRAME_BYTES_MAX) {
       this.flush();
-      this.#onVerdict({ kind: 'drop', arrivedOn: this.#deviceName(device), drop: 'oversized' }, timeNs, null, false);
+      const verdict = { kind: 'drop', arrivedOn: this.#deviceName(device), drop: 'oversized' } as const;
+      this.#onVerdict({ verdict, timeNs, arrived: frame, sent: null, released: false });
       return;
     }
     const start = this.#bytes;
@@ -65,10 +80,11 @@ export class Batch {
     this.#view.setUint16(start + 8, device, true);
     this.#view.setUint16(start + 10, 0, true);
     this.#view.setUint32(start + 12, frame.length, true);
-    this.#input.set(frame, start + INPUT_HEAD_BYTES);
-    if (destinationMac !== null && !keepMac) this.#input.set(destinationMac, start + INPUT_HEAD_BYTES);
     this.#bytes += INPUT_HEAD_BYTES + frame.length;
-    this.#waiting.push({ timeNs, device });
+    const arrived = this.#input.subarray(start + INPUT_HEAD_BYTES, this.#bytes);
+    arrived.set(frame);
+    if (destinationMac !== null && !keepMac) arrived.set(destinationMac);
+    this.#waiting.push({ timeNs, device, frame: arrived });
     if (this.#bytes >= BATCH_BYTES || this.#waiting.length >= BATCH_FRAMES) this.flush();
   }
 
@@ -94,10 +110,11 @@ export class Batch {
       const waiting = released ? undefined : this.#waiting[next++];
       if (waiting !== undefined) timeNs = waiting.timeNs;
       const arrivedOn = this.#deviceName(waiting?.device ?? view.getUint8(at + 3));
-      const frame = output.subarray(at + OUTPUT_HEAD_BYTES, at + OUTPUT_HEAD_BYTES + bytes);
+      const sent = output.subarray(at + OUTPUT_HEAD_BYTES, at + OUTPUT_HEAD_BYTES + bytes);
       at += OUTPUT_HEAD_BYTES + bytes;
       const verdict = this.#verdict(kind % RELEASED, arrivedOn, sentOn, drop);
-      this.#onVerdict(verdict, timeNs, verdict.kind === 'forward' ? frame : null, released);
+      const arrived = waiting?.frame ?? null;
+      this.#onVerdict({ verdict, timeNs, arrived, sent: verdict.kind === 'forward' ? sent : null, released });
     }
   }
 

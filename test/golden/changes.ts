@@ -28,7 +28,7 @@ export function runChangingCase(native: NativeModule, config: Config, { steps }:
   });
   const verdicts: string[] = [];
   const sent: Uint8Array[] = [];
-  const batch = new Batch(native, datapath, topology, (verdict, timeNs, frame) => {
+  const batch = new Batch(native, datapath, topology, ({ verdict, timeNs, sent: frame }) => {
     verdicts.push(verdict.kind === 'forward' ? `forward ${verdict.device}` : verdict.kind);
     if (verdict.kind === 'drop') verdicts[verdicts.length - 1] += ` ${verdict.drop}`;
     if (frame !== null) sent.push(pcapFrame(timeNs, frame));

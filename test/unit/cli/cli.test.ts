@@ -251,6 +251,16 @@ describe('what is asked', () => {
       keepMac: false,
     });
   });
+
+  test('explanations instead of a capture to write', async () => {
+    const { replays } = await tandem('replay --config f --explain in');
+    expect(replays[0]).toMatchObject({ input: 'in', output: null });
+    expect(replays[0]!.onExplained).toBeTypeOf('function');
+    expect((await tandem('replay --config f in out')).replays[0]!.onExplained).toBeUndefined();
+    // Lines of JSON, the last one the summary.
+    const { out } = await tandem('replay --config f --explain --json in');
+    expect(out).toBe(`${JSON.stringify(summary)}\n`);
+  });
 });
 
 describe('what became of an apply', () => {
@@ -320,6 +330,12 @@ describe('exit codes', () => {
   ])('2: not understood: %s', async (words) => {
     // stricli's own negative codes; src/cli.ts makes them 2.
     expect((await tandem(words)).code).toBeLessThan(0);
+  });
+
+  test('2: a replay that neither writes nor explains', async () => {
+    const { err, code, replays } = await tandem('replay --config f in');
+    expect({ code, replays }).toEqual({ code: 2, replays: [] });
+    expect(err).toContain('--explain');
   });
 
   test('3: no daemon answers, with what helps', async () => {
