@@ -43,11 +43,11 @@ function verdictText({ verdict, why, sentOn, releasedBy }: ExplainedFrame): stri
 
 // ----------------------------------------------------------------------------------------- what it is
 
-const ETHER_TYPES: Readonly<Record<number, string>> = {
-  0x0800: 'IPv4, header cut short',
-  0x86dd: 'IPv6, header cut short',
-  0x0806: 'ARP, cut short',
-};
+const ETHER_TYPES: ReadonlyMap<number, string> = new Map([
+  [0x0800, 'IPv4, header cut short'],
+  [0x86dd, 'IPv6, header cut short'],
+  [0x0806, 'ARP, cut short'],
+]);
 
 function frameText({ bytes, vlans, etherType, arp, packet, sourceMac, destinationMac }: FrameFacts): string {
   if (etherType === null) return `${bytes} octets, no Ethernet frame`;
@@ -58,7 +58,7 @@ function frameText({ bytes, vlans, etherType, arp, packet, sourceMac, destinatio
     if (operation === 1) return `${tags}ARP who has ${target}, tell ${sender}`;
     return operation === 2 ? `${tags}ARP ${sender} is at ${senderMac}` : `${tags}ARP operation ${operation}`;
   }
-  const what = ETHER_TYPES[etherType] ?? `EtherType 0x${etherType.toString(16).padStart(4, '0')}`;
+  const what = ETHER_TYPES.get(etherType) ?? `EtherType 0x${etherType.toString(16).padStart(4, '0')}`;
   return `${tags}${what}, ${sourceMac} > ${destinationMac}, ${bytes} octets`;
 }
 

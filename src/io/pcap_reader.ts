@@ -1,6 +1,6 @@
 /**
- * Frames of a capture: of a pcapng file through src/wire/pcapng_reader.ts, of a pcap file through pcap-parser, with what
- * that package does not do itself:
+ * Frames of a capture: of a pcapng file through src/wire/pcapng_reader.ts, of a pcap file through pcap-parser, with
+ * what that package does not do itself:
  *
  *   - nanosecond files: the parser is shown the microsecond magic, and the fraction is read as nanoseconds;
  *   - gzip, other versions and link types other than Ethernet are refused with how to convert them;
