@@ -56,7 +56,7 @@ export class PcapngReader {
     return this.#blocks + 1;
   }
 
-  /** Whole blocks that end within `chunk`, with their octets as they stood; throws a PcapngFault at the first bad one. */
+  /** Whole blocks that end within `chunk`, with their octets as they stood; throws PcapngFault at the first bad one. */
   *read(chunk: Uint8Array): Generator<{ readonly block: PcapngBlock; readonly bytes: Uint8Array }> {
     this.#rest = this.#rest.length === 0 ? chunk : joined(this.#rest, chunk);
     for (;;) {
