@@ -240,18 +240,23 @@ export class Explainer {
     if (!outside) return null;
     const virtualEnd = clientEnd === 'source' ? 'destination' : 'source';
     if (!this.#virtualAddresses.has(outside[virtualEnd])) return null;
+    // A later fragment: it would be any connection of its client.
+    if ((outside.fragment?.offset ?? 0) > 0) return null;
     const client = parseEndpoint(endpointOf(outside, clientEnd));
     const virtual = endpointOf(outside, virtualEnd);
-    const rows: ConnectionRow[] = [];
-    for (let cursor: number | null = 0; cursor !== null && rows.length < ROWS_MAX; ) {
-      const part = this.#datapath.connections(cursor, ROWS_MAX, null, client);
-      rows.push(
-        ...part.rows.filter((row) => row.virtual === virtual && row.protocol === protocolName(outside.protocol)),
-      );
+    const snat = inside ? endpointOf(inside, clientEnd) : null;
+    const protocol = protocolName(outside.protocol);
+    let other: ConnectionRow | null = null;
+    // One by one: the rest of the table need not be walked when it is found.
+    for (let cursor: number | null = 0, rows = 0; cursor !== null && rows < ROWS_MAX; ) {
+      const part = this.#datapath.connections(cursor, 1, null, client);
+      const fitting = part.rows.find((row) => row.virtual === virtual && row.protocol === protocol);
+      if (fitting !== undefined && fitting.snat === snat) return fitting;
+      other ??= fitting ?? null;
+      rows += part.rows.length;
       cursor = part.next;
     }
-    const snat = inside ? endpointOf(inside, clientEnd) : null;
-    return rows.find((row) => row.snat === snat) ?? rows[0] ?? null;
+    return other;
   }
 }
 
