@@ -3,7 +3,7 @@
 // Three kinds of call cross here, and no others:
 //   cold  setPolicy() connections() ...                  plain objects, walked once
 //   warm  readCounters() takeMirror() applyMirror() ...  fill or drain a typed array owned by the caller
-//   hot   none: a packet never becomes a JavaScript value
+//   hot   none: no packet becomes a JavaScript value but those that an operator captures
 #include "addon.h"
 
 #include <memory>
@@ -53,6 +53,10 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
                                             InstanceMethod<&Datapath::member_counts>("memberCounts"),
                                             InstanceMethod<&Datapath::commit_latency>("commitLatency"),
                                             InstanceMethod<&Datapath::connections>("connections"),
+                                            InstanceMethod<&Datapath::start_capture>("startCapture"),
+                                            InstanceMethod<&Datapath::take_capture>("takeCapture"),
+                                            InstanceMethod<&Datapath::capture_counts>("captureCounts"),
+                                            InstanceMethod<&Datapath::stop_capture>("stopCapture"),
                                             InstanceMethod<&Datapath::replay>("replay"),
                                         }));
   }
@@ -487,6 +491,13 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
     row.Set("forwarding", view.forwarding);
     return row;
   }
+
+  // ---- capture
+
+  Napi::Value start_capture(const Napi::CallbackInfo& info) { return tandem::start_capture(info, *engine_); }
+  Napi::Value take_capture(const Napi::CallbackInfo& info) { return tandem::take_capture(info, *engine_); }
+  Napi::Value capture_counts(const Napi::CallbackInfo& info) { return tandem::capture_counts(info, *engine_); }
+  void stop_capture(const Napi::CallbackInfo&) { engine_->stop_capture(); }
 
   // ---- memory
 

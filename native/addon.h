@@ -96,6 +96,11 @@ std::optional<std::bitset<kVirtualServersMax>> servers_of(const Napi::CallbackIn
 Napi::Value lost_servers(const Napi::CallbackInfo& info, Engine& engine);
 Napi::Value read_digests(const Napi::CallbackInfo& info, Engine& engine);
 
+// addon_capture.cc
+Napi::Value start_capture(const Napi::CallbackInfo& info, Engine& engine);
+Napi::Value take_capture(const Napi::CallbackInfo& info, Engine& engine);
+Napi::Value capture_counts(const Napi::CallbackInfo& info, Engine& engine);
+
 // addon_policy.cc: PolicyDescription of src/datapath.ts. False: `reader` says what is wrong.
 bool read_policy(ObjectReader* reader, const Napi::Value& value, size_t devices, const PolicyBefore& before,
                  PolicyDraft* draft);

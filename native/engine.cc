@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "commit.h"
+
 namespace tandem {
 namespace {
 
@@ -83,7 +85,7 @@ SystemError Engine::open_devices() {
 }
 
 SystemError Engine::start_worker(size_t worker) {
-  workers_.push_back(std::make_unique<Worker>(context_for(worker), &policy_, &wakeup_, devices_.workers()));
+  workers_.push_back(std::make_unique<Worker>(context_for(worker), &policy_, &capture_, &wakeup_, devices_.workers()));
   return workers_.back()->start(devices_.take(worker), devices_.wait());
 }
 
@@ -279,39 +281,49 @@ size_t Engine::replay(const uint8_t* input, size_t bytes, uint8_t* output) {
   std::array<Fragments::Released, kBurst> released;
   ForwardContext context = context_for(0);
   context.policy = policy_.enter(0);
+  const bool capturing = replay_tap_.enter();
   const TableVisit visit(table_, 0);
   memory_->load(input, bytes, output);
   context.now = now();
-  report_held(context);
+  report_held(context, capturing);
   while (const size_t count = memory_->receive(frames.data(), kBurst)) {
     context.now = memory_->time();
     replayed_until_ = context.now;
+    if (capturing) replay_tap_.arrived(context, frames.data(), count);
     forward_burst(context, frames.data(), count, verdicts.data());
+    if (capturing) replay_tap_.settle(context, frames.data(), verdicts.data(), count);
     memory_->report(frames.data(), verdicts.data(), count);
     while (const size_t late = fragments_.take_released(0, released.data(), kBurst)) {
       std::array<uint8_t, kBurst> arrived;
       for (size_t i = 0; i < late; i++) arrived[i] = released[i].frame.device;
+      for (size_t i = 0; i < late; i++) frames[i] = released[i].frame;
+      if (capturing) replay_tap_.arrived(context, frames.data(), late, true);
       forward_released(context, released.data(), late, frames.data(), verdicts.data());
+      if (capturing) replay_tap_.settle(context, frames.data(), verdicts.data(), late);
       memory_->report_released(frames.data(), verdicts.data(), arrived.data(), late);
       fragments_.free_released(0);
     }
-    report_held(context);
+    report_held(context, capturing);
     const size_t due = replay_pace_->due(context.now, table_.slots_touched(), kSweepIdleMax);
     if (due > 0) sweep(context, replay_pace_->cursor(), due);
     table_.quiesce(0);
   }
+  if (capturing) replay_tap_.leave();
   policy_.leave(0);
   if (source_.take_wakeup() && wakeup_.call != nullptr) wakeup_.call(wakeup_.argument);
   return memory_->written();
 }
 
 // Handshakes that waited for the peer.
-void Engine::report_held(const ForwardContext& context) {
+void Engine::report_held(const ForwardContext& context, bool capturing) {
   std::array<Frame, kBurst> frames;
   std::array<Verdict, kBurst> verdicts;
-  while (const size_t count = forward_held(context, frames.data(), verdicts.data())) {
+  while (const size_t count = take_held(context, frames.data())) {
     std::array<uint8_t, kBurst> arrived;
     for (size_t i = 0; i < count; i++) arrived[i] = frames[i].device;
+    if (capturing) replay_tap_.arrived(context, frames.data(), count, true);
+    forward_held(context, frames.data(), count, verdicts.data());
+    if (capturing) replay_tap_.settle(context, frames.data(), verdicts.data(), count);
     memory_->report_released(frames.data(), verdicts.data(), arrived.data(), count);
     context.held->free_taken();
   }

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "capture.h"
 #include "conn_table.h"
 #include "counters.h"
 #include "device/memory_device.h"
@@ -165,13 +166,20 @@ class Engine {
   // at the end of the table.
   bool connections(size_t* cursor, size_t limit, const ConnectionFilter& filter, std::vector<ConnectionView>* rows);
 
+  // ---- capture: one at a time
+  // Takes the place of one that runs.
+  SystemError start_capture(const CaptureFilter& filter);
+  // nullptr: none runs.
+  Capture* capture() { return capture_.current(); }
+  void stop_capture();
+
   // ---- memory
   // Returns bytes written; both buffers as in memory_device.h, the input inspected before.
   size_t replay(const uint8_t* input, size_t bytes, uint8_t* output);
 
  private:
   ForwardContext context_for(size_t worker);
-  void report_held(const ForwardContext& context);
+  void report_held(const ForwardContext& context, bool capturing);
   Nanos now() const;
   SystemError open_devices();
   SystemError start_worker(size_t worker);
@@ -198,6 +206,8 @@ class Engine {
   MirrorSource source_;
   MirrorSink sink_;
   PolicySlot policy_;
+  CaptureSlot capture_;
+  CaptureTap replay_tap_{&capture_, 0};
   Wakeup wakeup_;
 
   MirrorNames peer_names_;

@@ -74,9 +74,7 @@ void forward_released(const ForwardContext& context, const Fragments::Released* 
   context.counters->add(Count::kForwarded, burst.forwarded);
 }
 
-size_t forward_held(const ForwardContext& context, Frame* frames, Verdict* verdicts) {
-  const size_t count = take_held(context, frames);
-  if (count == 0) return 0;
+void forward_held(const ForwardContext& context, Frame* frames, size_t count, Verdict* verdicts) {
   Burst burst(context);
   for (size_t i = 0; i < count; ++i) {
     Arrival arrival;
@@ -86,7 +84,6 @@ size_t forward_held(const ForwardContext& context, Frame* frames, Verdict* verdi
   }
   context.counters->add(Count::kForwarded, burst.forwarded);
   context.counters->add(Count::kPunted, burst.punted);
-  return count;
 }
 
 namespace {

@@ -54,9 +54,8 @@ void forward_burst(const ForwardContext& context, Frame* frames, size_t count, V
 void forward_released(const ForwardContext& context, const Fragments::Released* released, size_t count, Frame* frames,
                       Verdict* verdicts);
 
-// Frames that were held (commit.h) and may go now, forwarded as if they had just come. At most kBurst; `frames`
-// receives them, whose memory is good until HoldQueue::free_taken(), and their number is returned.
-size_t forward_held(const ForwardContext& context, Frame* frames, Verdict* verdicts);
+// Frames that were held and may go now (take_held() of commit.h gives them), forwarded as if they had just come.
+void forward_held(const ForwardContext& context, Frame* frames, size_t count, Verdict* verdicts);
 
 // Where a worker sweeps. Slots that were ever used are swept in as many parts as there are workers; a part moves as
 // more come to be used, so for a connection a lap may take twice as long then.

@@ -9,20 +9,24 @@
 
 #include <cstdio>
 
+#include "commit.h"
+
 namespace tandem {
 
 // One pass over all devices: what happens to a frame, in the order it happens.
 bool Worker::pass(Nanos now) {
   context_.now = now;
   context_.policy = policy_->enter(context_.worker);
+  capturing_ = tap_.enter();
 
   size_t seen = 0;
   for (const auto& device : devices_) {
     const size_t count = device->receive(frames_.data(), kBurst);
     if (count == 0) continue;
+    if (capturing_) [[unlikely]]
+      tap_.arrived(context_, frames_.data(), count);
     forward_burst(context_, frames_.data(), count, verdicts_.data());
-    for (size_t i = 0; i < count; i++) send(frames_[i], verdicts_[i]);
-    for (const auto& out : devices_) context_.counters->add(Drop::kDeviceFull, out->flush());
+    send(count);
     device->release();
     seen += count;
   }
@@ -31,6 +35,7 @@ bool Worker::pass(Nanos now) {
   const size_t due = pace_.due(now, context_.table->slots_touched(), seen > 0 ? kSweepBusyMax : kSweepIdleMax);
   if (due > 0) sweep(context_, pace_.cursor(), due);
 
+  if (capturing_) tap_.leave();
   policy_->leave(context_.worker);
   context_.table->quiesce(context_.worker);
   context_.shared->workers[context_.worker].heartbeat.fetch_add(1, std::memory_order_release);
@@ -38,27 +43,39 @@ bool Worker::pass(Nanos now) {
   return seen > 0;
 }
 
-void Worker::send(const Frame& frame, const Verdict& verdict) {
-  if (verdict.kind != Verdict::Kind::kForward) return;
-  Drop why;
-  if (!devices_[verdict.device]->transmit(frame, &why)) context_.counters->add(why);
+// The burst that has just been forwarded.
+void Worker::send(size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    if (verdicts_[i].kind != Verdict::Kind::kForward) continue;
+    Drop why;
+    if (devices_[verdicts_[i].device]->transmit(frames_[i], &why)) continue;
+    context_.counters->add(why);
+    if (capturing_) tap_.refused(i, why);
+  }
+  if (capturing_) [[unlikely]]
+    tap_.settle(context_, frames_.data(), verdicts_.data(), count);
+  for (const auto& out : devices_) context_.counters->add(Drop::kDeviceFull, out->flush());
 }
 
 // Fragments that were early, and whose first one has come.
 void Worker::send_released() {
   while (const size_t count = context_.fragments->take_released(context_.worker, released_.data(), kBurst)) {
+    if (capturing_) {
+      for (size_t i = 0; i < count; i++) frames_[i] = released_[i].frame;
+      tap_.arrived(context_, frames_.data(), count, true);
+    }
     forward_released(context_, released_.data(), count, frames_.data(), verdicts_.data());
-    for (size_t i = 0; i < count; i++) send(frames_[i], verdicts_[i]);
-    for (const auto& out : devices_) context_.counters->add(Drop::kDeviceFull, out->flush());
+    send(count);
     context_.fragments->free_released(context_.worker);
   }
 }
 
 // Handshakes that waited for the peer.
 void Worker::send_held() {
-  while (const size_t count = forward_held(context_, frames_.data(), verdicts_.data())) {
-    for (size_t i = 0; i < count; i++) send(frames_[i], verdicts_[i]);
-    for (const auto& out : devices_) context_.counters->add(Drop::kDeviceFull, out->flush());
+  while (const size_t count = take_held(context_, frames_.data())) {
+    if (capturing_) tap_.arrived(context_, frames_.data(), count, true);
+    forward_held(context_, frames_.data(), count, verdicts_.data());
+    send(count);
     context_.held->free_taken();
   }
 }
@@ -140,8 +157,13 @@ size_t SweepPace::due(Nanos now, size_t slots, size_t limit) {
   return limit;
 }
 
-Worker::Worker(const ForwardContext& context, PolicySlot* policy, const Wakeup* wakeup, size_t workers)
-    : context_(context), policy_(policy), wakeup_(wakeup), pace_(context.worker, workers) {}
+Worker::Worker(const ForwardContext& context, PolicySlot* policy, CaptureSlot* capture, const Wakeup* wakeup,
+               size_t workers)
+    : context_(context),
+      policy_(policy),
+      wakeup_(wakeup),
+      tap_(capture, context.worker),
+      pace_(context.worker, workers) {}
 
 Worker::~Worker() { stop(); }
 

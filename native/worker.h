@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "capture.h"
 #include "device/device.h"
 #include "forward.h"
 #include "policy_slot.h"
@@ -57,8 +58,8 @@ struct Wakeup {
 
 class Worker {
  public:
-  // `context` with everything but policy and time; what it points to and `policy` outlive the worker.
-  Worker(const ForwardContext& context, PolicySlot* policy, const Wakeup* wakeup, size_t workers);
+  // `context` with everything but policy and time; what it points to, `policy` and `capture` outlive the worker.
+  Worker(const ForwardContext& context, PolicySlot* policy, CaptureSlot* capture, const Wakeup* wakeup, size_t workers);
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
   ~Worker();
@@ -72,7 +73,7 @@ class Worker {
  private:
   void run();
   bool pass(Nanos now);
-  void send(const Frame& frame, const Verdict& verdict);
+  void send(size_t count);
   void send_released();
   void send_held();
   void maintain(Nanos now);
@@ -83,6 +84,8 @@ class Worker {
   ForwardContext context_;
   PolicySlot* policy_;
   const Wakeup* wakeup_;
+  CaptureTap tap_;
+  bool capturing_ = false;  // in this pass
   SweepPace pace_;
   Nanos maintained_ = 0;
   Wait wait_ = Wait::kPoll;

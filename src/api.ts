@@ -33,7 +33,7 @@ import type {
   TableCounts,
 } from './datapath.js';
 
-export type * from './api_live.js';
+export * from './api_live.js';
 export type { ConnectionRow, EndFilter } from './datapath.js';
 
 export interface Control {

@@ -6,7 +6,7 @@
  */
 
 import type { MirrorMode } from './config/model.js';
-import type { RoleName } from './datapath.js';
+import type { CaptureFilter, RoleName } from './datapath.js';
 
 // -------------------------------------------------------------------------------------------- survival
 
@@ -46,6 +46,28 @@ export interface Costs {
     readonly least: number;
     readonly most: number;
   }[];
+}
+
+// --------------------------------------------------------------------------------------------- captures
+
+export const CAPTURE_PACKETS_DEFAULT = 100_000;
+export const CAPTURE_PACKETS_MAX = 10_000_000;
+export const CAPTURE_SECONDS_DEFAULT = 60;
+export const CAPTURE_SECONDS_MAX = 3_600;
+export const CAPTURE_SNAPLEN_BYTES_MIN = 64;
+/** The longest frame there is: an Ethernet header with a tag, and what the kernel joined. */
+export const CAPTURE_SNAPLEN_BYTES_MAX = 65_554;
+
+/** Ends when one of the bounds is reached, or when who asked goes away. */
+export interface CaptureRequest extends CaptureFilter {
+  /** Frames, 1..CAPTURE_PACKETS_MAX. */
+  readonly packets: number;
+  readonly seconds: number;
+}
+
+export interface CaptureStream {
+  /** pcapng, whole blocks or parts; ends with `signal`. */
+  capture(request: CaptureRequest, signal: AbortSignal): AsyncIterable<Uint8Array>;
 }
 
 // ---------------------------------------------------------------------------------------------- events

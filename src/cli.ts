@@ -37,6 +37,8 @@ const context: CliContext = {
     status: async (directory) => (await import('./io/pairing.js')).pairedUnits(directory),
   },
   readHostFacts: async (question) => (await import('./io/host_facts.js')).readHostFacts(question),
+  capture: async (socketPath, file, request) =>
+    (await import('./io/capture_file.js')).captureInto(file, new ApiClient(socketPath), request),
   replay: async (options) => {
     const [{ native }, { replayCapture }] = await Promise.all([import('./io/native.js'), import('./replay.js')]);
     return replayCapture(native, options);

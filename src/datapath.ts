@@ -2,8 +2,8 @@
  * The datapath as the control side sees it: one native class and the plain objects that cross to it.
  *
  * Cold calls take plain objects and throw a TypeError or Error that says what was wrong; warm calls fill or
- * drain typed arrays that the caller owns. No packet becomes a JavaScript value. This file holds types
- * only; `src/io/native.ts` loads the addon and checks its lists against what is written here.
+ * drain typed arrays that the caller owns. No packet becomes a JavaScript value, but for those that are captured. This
+ * file holds types only; `src/io/native.ts` loads the addon and checks its lists against what is written here.
  */
 
 /** `10.0.0.1` or `fd00::1`, canonical text. */
@@ -389,6 +389,18 @@ export interface Datapath {
     member?: EndFilter | null,
   ): { rows: ConnectionRow[]; next: number | null };
 
+  // ---- capture
+  /**
+   * Takes the place of one that runs; memory for it is made here. False, changing nothing: no virtual server has that
+   * name.
+   */
+  startCapture(filter: CaptureFilter): boolean;
+  /** Copies whole records (src/wire/capture_record.ts) into at least 128 KiB; returns bytes. 0: nothing. */
+  takeCapture(into: Uint8Array): number;
+  /** By device: frames that the filter wanted, and of these those that found no room. Empty: no capture runs. */
+  captureCounts(): { readonly wanted: number; readonly missed: number }[];
+  stopCapture(): void;
+
   // ---- memory devices
   /**
    * Forwards frames and returns bytes written to `output`. `input` holds, per frame and little endian: time u64 ns,
@@ -401,6 +413,16 @@ export interface Datapath {
    * from before.
    */
   replay(input: Uint8Array, output: Uint8Array): number;
+}
+
+/** What of the frames that are not left to the kernel is captured: native/capture.h. */
+export interface CaptureFilter {
+  /** Of its connections, and of what is sent to it and belongs to none; null: of any. */
+  readonly virtualServer: string | null;
+  /** Of connections of clients there, and of what comes from or goes to there and belongs to none; null: of any. */
+  readonly client: { readonly address: AddressText; readonly prefixBits: number } | null;
+  /** Octets of a frame that are kept. */
+  readonly snaplenBytes: number;
 }
 
 export interface MirrorDictionary {

@@ -20,6 +20,7 @@ import type { Datapath, SharedStateHandle, StartReport } from './datapath.js';
 import { type ListenerFiles, readListenerFiles } from './io/api_listener.js';
 import { startApiServer } from './io/api_server.js';
 import { capabilityAdvice, missingCapabilities } from './io/capabilities.js';
+import { Captures } from './io/captures.js';
 import { ConfigStore } from './io/config_store.js';
 import { ConfigSync } from './io/config_sync.js';
 import { FailoverChild } from './io/failover_child.js';
@@ -165,7 +166,15 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   balancer.start();
   mirror.start();
   failover.start();
+  const captures = new Captures({
+    datapath,
+    interfaces: unitDevices(config, unit).map((device) => device.interface),
+    dropNames,
+    version,
+    onEnd: (end) => log.info(end, `the capture asked for by ${end.caller} has ended`),
+  });
   const api = await startApiServer({
+    captures,
     socketPath: socket,
     control: balancer,
     version,

@@ -7,6 +7,7 @@ import { formatConfigError } from '../config/faults.js';
 import { configJsonSchema } from '../config/schema.js';
 import { applyCommand } from './apply.js';
 import { clientFlags, showing, socketFlag, socketPath } from './asking.js';
+import { captureCommand } from './capture.js';
 import { pool, reload, standby, virtual } from './change.js';
 import { conclude } from './command.js';
 import { completeCommand, completion } from './completion.js';
@@ -119,6 +120,7 @@ function routes(application: () => Application<CliContext>) {
       pool,
       pair: pairRoutes,
       doctor,
+      capture: captureCommand,
       replay,
       completion,
       complete: completeCommand(application),

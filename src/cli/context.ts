@@ -2,11 +2,12 @@
 
 import type { CommandContext, StricliProcess } from '@stricli/core';
 
-import type { Control } from '../api.js';
+import type { CaptureRequest, Control } from '../api.js';
 import type { ConfigResult } from '../config/load.js';
 import type { ConfigError } from '../config/model.js';
 import type { Subject } from '../doctor/examine.js';
 import type { HostFacts } from '../doctor/facts.js';
+import type { CaptureSummary } from '../io/capture_file.js';
 import type { Terminal } from '../io/terminal.js';
 import type { ReplayOptions, ReplaySummary } from '../replay.js';
 
@@ -63,6 +64,8 @@ export interface CliContext extends CommandContext {
     readonly socket: string;
     readonly state: string;
   }) => Promise<HostFacts>;
+  /** Until it ends or a signal ends it. `file`: `-` is the standard output. */
+  readonly capture: (socketPath: string, file: string, request: CaptureRequest) => Promise<CaptureSummary>;
   readonly replay: (options: ReplayOptions) => Promise<ReplaySummary>;
 }
 

@@ -29,6 +29,7 @@ export const agreement: {
   readonly virtualServerChanged: Same<Of<'virtualServerChanged'>, api.VirtualServerChanged>;
   readonly memberChanged: Same<Of<'memberChanged'>, api.MemberChanged>;
   readonly standbyResult: Same<Of<'standbyResult'>, api.StandbyResult>;
+  readonly captureRequest: Same<Of<'captureRequest'>, api.CaptureRequest>;
   readonly applyRequest: Same<Of<'applyRequest'>, api.ApplyRequest>;
   readonly applyResult: Same<Of<'applyResult'>, api.ApplyResult>;
   readonly reloadResult: Same<Of<'reloadResult'>, api.ReloadResult>;
@@ -49,6 +50,7 @@ export const agreement: {
   virtualServerChanged: true,
   memberChanged: true,
   standbyResult: true,
+  captureRequest: true,
   applyRequest: true,
   applyResult: true,
   reloadResult: true,

@@ -7,7 +7,14 @@ import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 
-import { CONFIG_TEXT_BYTES_MAX, CONNECTIONS_PAGE_MAX, type Control, ControlError, type EndFilter } from '../api.js';
+import {
+  type CaptureRequest,
+  CONFIG_TEXT_BYTES_MAX,
+  CONNECTIONS_PAGE_MAX,
+  type Control,
+  ControlError,
+  type EndFilter,
+} from '../api.js';
 import { parseEndpoint } from '../wire/ip_address.js';
 import { errorAnswer, requestFault } from './errors.js';
 import * as schemas from './schemas.js';
@@ -29,6 +36,8 @@ export interface RouteOptions {
     metrics(): Promise<Response>;
     /** A file of the web page. */
     page(path: string): Promise<Response>;
+    /** Throws a ControlError when it cannot be now. */
+    capture(request: CaptureRequest, caller: string): Response;
   };
 }
 
@@ -169,7 +178,8 @@ export function apiRoutes(options: RouteOptions): App {
   return app;
 }
 
-function addServed(app: App, { served }: RouteOptions): void {
+function addServed(app: App, options: RouteOptions): void {
+  const { served } = options;
   const content = (type: string, schema: z.ZodType) => ({
     200: { description: 'The answer', content: { [type]: { schema } } },
   });
@@ -187,6 +197,18 @@ function addServed(app: App, { served }: RouteOptions): void {
     responses: content('text/plain', z.string()),
   });
   app.get('/metrics', () => served.metrics());
+  app.openAPIRegistry.registerPath({
+    method: 'post',
+    path: '/v1/capture',
+    summary: 'Frames as they are received, sent and dropped, until a bound is reached or the asker goes away: pcapng',
+    request: { body: { required: true, content: { 'application/json': { schema: schemas.captureRequest } } } },
+    responses: content('application/x-pcapng', z.string().openapi({ format: 'binary' })),
+  });
+  app.post('/v1/capture', requireJson, limited(REQUEST_BYTES_MAX), async (context) => {
+    const asked = checked(schemas.captureRequest, await readJson(context));
+    const change = { route: 'POST /v1/capture', asked };
+    return changing(options, context, change, async () => served.capture(asked, callerOf(context)));
+  });
   app.get('/', () => served.page('/'));
   app.get('/assets/*', ({ req }) => served.page(req.path));
 }
@@ -204,12 +226,6 @@ function addRoute<Answer, Asked>(
   const { method, path, params = [], query, body, bytesMax = REQUEST_BYTES_MAX } = shape;
   app.openAPIRegistry.registerPath(documented(shape));
   const route = path.replaceAll(/\{(\w+)\}/g, ':$1');
-  const limit = bodyLimit({
-    maxSize: bytesMax,
-    onError: () => {
-      throw new ControlError('bad_request', 'too_large', `a request has at most ${bytesMax} bytes`);
-    },
-  });
   const handle = async (context: Context<Env>) => {
     const given: Params = Object.fromEntries(params.map((name) => [name, context.req.param(name) ?? '']));
     if (method === 'get') {
@@ -224,7 +240,16 @@ function addRoute<Answer, Asked>(
     );
   };
   if (method === 'get') app.get(route, handle);
-  else app.on(method.toUpperCase(), route, requireJson, limit, handle);
+  else app.on(method.toUpperCase(), route, requireJson, limited(bytesMax), handle);
+}
+
+function limited(bytesMax: number) {
+  return bodyLimit({
+    maxSize: bytesMax,
+    onError: () => {
+      throw new ControlError('bad_request', 'too_large', `a request has at most ${bytesMax} bytes`);
+    },
+  });
 }
 
 /** A page of another origin cannot send JSON unasked (the browser asks first, and is not answered). */
@@ -234,12 +259,12 @@ async function requireJson(context: Context<Env>, next: () => Promise<void>): Pr
   throw new ControlError('bad_request', 'not_json', 'a change is asked for in JSON', mend);
 }
 
-async function changing(
+async function changing<Answer>(
   { onChange }: RouteOptions,
   context: Context<Env>,
   change: Pick<Change, 'route' | 'asked'>,
-  act: () => Promise<unknown>,
-): Promise<unknown> {
+  act: () => Promise<Answer>,
+): Promise<Answer> {
   const tell = (outcome: string) => onChange({ ...change, caller: callerOf(context), outcome });
   try {
     const answer = await act();

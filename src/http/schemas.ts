@@ -5,6 +5,16 @@
 
 import { z } from '@hono/zod-openapi';
 
+import {
+  CAPTURE_PACKETS_DEFAULT,
+  CAPTURE_PACKETS_MAX,
+  CAPTURE_SECONDS_DEFAULT,
+  CAPTURE_SECONDS_MAX,
+  CAPTURE_SNAPLEN_BYTES_MAX,
+  CAPTURE_SNAPLEN_BYTES_MIN,
+} from '../api.js';
+import { type AddressPrefix, parsePrefix } from '../wire/ip_address.js';
+
 const count = z.int().min(0);
 const time = z.iso.datetime({ offset: true });
 const role = z.enum(['standby', 'active', 'handing-over']);
@@ -405,6 +415,34 @@ export const applyResult = z
     reason: z.string().nullable(),
   })
   .openapi('ApplyResult');
+
+const prefix = z
+  .string()
+  .nullable()
+  .default(null)
+  .transform((text, { issues }): AddressPrefix | null => {
+    const found = text === null ? null : parsePrefix(text);
+    if (text !== null && found === null)
+      issues.push({
+        code: 'custom',
+        input: text,
+        message: 'must be an address, or ADDRESS/BITS',
+        params: { code: 'bad_address' },
+      });
+    return found;
+  });
+
+const within = (low: number, high: number, otherwise: number) => z.int().min(low).max(high).default(otherwise);
+
+export const captureRequest = z
+  .strictObject({
+    virtualServer: z.string().nullable().default(null),
+    client: prefix.openapi({ type: ['string', 'null'], description: 'ADDRESS or ADDRESS/BITS' }),
+    packets: within(1, CAPTURE_PACKETS_MAX, CAPTURE_PACKETS_DEFAULT),
+    seconds: within(1, CAPTURE_SECONDS_MAX, CAPTURE_SECONDS_DEFAULT),
+    snaplenBytes: within(CAPTURE_SNAPLEN_BYTES_MIN, CAPTURE_SNAPLEN_BYTES_MAX, CAPTURE_SNAPLEN_BYTES_MAX),
+  })
+  .openapi('CaptureRequest');
 
 export const reloadResult = z.object({ changes: sentences, loadedAt: time }).openapi('ReloadResult');
 

@@ -1,12 +1,14 @@
 /** A `Control` at the far end of a daemon's unix socket (src/io/api_server.ts is the near end). */
 
-import { request } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
 import { userInfo } from 'node:os';
 
 import {
   type ApiEvent,
   type ApplyRequest,
   type ApplyResult,
+  type CaptureRequest,
+  type CaptureStream,
   type ConnectionsPage,
   type ConnectionsQuery,
   type Control,
@@ -38,7 +40,7 @@ const ACT_TIMEOUT_MS = 60_000;
 /** Larger than any answer can be: a page of connections is bounded, and so are names and counts. */
 const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
 
-export class ApiClient implements Control, EventStream {
+export class ApiClient implements Control, EventStream, CaptureStream {
   readonly #socketPath: string;
 
   constructor(socketPath: string) {
@@ -122,7 +124,8 @@ export class ApiClient implements Control, EventStream {
   async *events(signal: AbortSignal): AsyncGenerator<ApiEvent> {
     const socketPath = this.#socketPath;
     try {
-      const stream = await openStream(socketPath, '/v1/events', signal);
+      const stream = await openStream(socketPath, { path: '/v1/events' }, signal);
+      stream.setEncoding('utf8');
       let text = '';
       for await (const chunk of stream) {
         text += chunk;
@@ -136,6 +139,19 @@ export class ApiClient implements Control, EventStream {
       throw error instanceof ControlError ? error : unreachable(socketPath, error as Error);
     }
     if (!signal.aborted) throw unreachable(socketPath, new Error('the daemon has ended the events'));
+  }
+
+  /** Throws DaemonUnreachable when the daemon goes. */
+  async *capture(asked: CaptureRequest, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const socketPath = this.#socketPath;
+    const { client, ...rest } = asked;
+    const body = { ...rest, client: client === null ? null : `${client.address}/${client.prefixBits}` };
+    try {
+      yield* (await openStream(socketPath, { path: '/v1/capture', body }, signal)) as AsyncIterable<Buffer>;
+    } catch (error) {
+      if (signal.aborted) return;
+      throw error instanceof ControlError ? error : unreachable(socketPath, error as Error);
+    }
   }
 
   /** The daemon is the same version of the same program: its answers are trusted to be what api.ts says. */
@@ -170,11 +186,20 @@ export class ApiClient implements Control, EventStream {
   }
 }
 
-function openStream(socketPath: string, path: string, signal: AbortSignal): Promise<AsyncIterable<string>> {
+/** With a body: POST. */
+function openStream(
+  socketPath: string,
+  { path, body }: { readonly path: string; readonly body?: object },
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const asked = request({ socketPath, path, signal, agent: false }, (response) => {
+    const payload = body === undefined ? '' : JSON.stringify(body);
+    const told = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) };
+    const method = body === undefined ? 'GET' : 'POST';
+    const headers = { 'tandem-client': SELF, ...(body === undefined ? {} : told) };
+    const asked = request({ socketPath, path, method, headers, signal, agent: false }, (response) => {
+      if (response.statusCode === 200) return resolve(response);
       response.setEncoding('utf8');
-      if (response.statusCode === 200) return resolve(response as AsyncIterable<string>);
       let text = '';
       response.on('data', (chunk: string) => (text += chunk));
       response.on('end', () => {
@@ -186,7 +211,7 @@ function openStream(socketPath: string, path: string, signal: AbortSignal): Prom
       });
     });
     asked.on('error', reject);
-    asked.end();
+    asked.end(payload);
   });
 }
 

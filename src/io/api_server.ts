@@ -18,6 +18,7 @@ import type { Control } from '../api.js';
 import { type App, apiRoutes, type Change } from '../http/routes.js';
 import { ApiEvents } from './api_events.js';
 import { type ListenerFiles, startListener } from './api_listener.js';
+import type { Captures } from './captures.js';
 import { Metrics } from './metrics.js';
 import { type PageFiles, pageFiles } from './page_files.js';
 
@@ -34,6 +35,7 @@ export interface ApiServerOptions {
   readonly onChange: (change: Change) => void;
   /** The web page's; default: as built. */
   readonly page?: PageFiles;
+  readonly captures: Captures;
   /** Over TCP, too. */
   readonly listener?: ListenerFiles | null;
   /** Milliseconds between two looks at what events are about; default: 500. */
@@ -68,6 +70,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   return {
     close: async () => {
       events.close();
+      options.captures.close();
       await Promise.all(servers.map(closeServer));
     },
   };
@@ -105,6 +108,7 @@ function makeApp(options: ApiServerOptions): { readonly app: App; readonly event
     ...options,
     served: {
       events: () => events.response(),
+      capture: (request, caller) => options.captures.response(request, caller),
       metrics: async () => new Response(await metrics.text(), { headers: { 'content-type': metrics.contentType } }),
       page: options.page ?? pageFiles(),
     },

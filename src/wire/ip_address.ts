@@ -91,6 +91,22 @@ export function parseEndpoint(text: string): { readonly address: string; readonl
   return 'fault' in parsed || port > 65535 ? null : { address: formatIpAddress(parsed.octets), port };
 }
 
+/** Addresses that begin alike. */
+export interface AddressPrefix {
+  readonly address: string;
+  readonly prefixBits: number;
+}
+
+/** `10.0.0.0/8`, `fd00::/8`, or an address alone; the address comes back canonical. Null: neither. */
+export function parsePrefix(text: string): AddressPrefix | null {
+  const [, address = '', length] = /^([^/]*)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
+  const parsed = parseIpAddress(address);
+  if ('fault' in parsed) return null;
+  const bits = 8 * parsed.octets.length;
+  const prefixBits = length === undefined ? bits : Number(length);
+  return prefixBits > bits ? null : { address: formatIpAddress(parsed.octets), prefixBits };
+}
+
 function parseDottedQuad(text: string): Uint8Array | 'syntax' | 'leading_zero' {
   const parts = text.split('.');
   if (parts.length !== 4 || !parts.every((part) => /^\d{1,3}$/.test(part))) return 'syntax';

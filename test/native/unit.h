@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "../../native/commit.h"
 #include "../../native/forward.h"
 #include "packets.h"
 #include "policies.h"
@@ -128,7 +129,8 @@ struct Unit {
     std::vector<Sent> sent;
     Frame frames[kBurst];
     Verdict verdicts[kBurst];
-    while (const size_t count = forward_held(context(), frames, verdicts)) {
+    while (const size_t count = take_held(context(), frames)) {
+      forward_held(context(), frames, count, verdicts);
       for (size_t i = 0; i < count; ++i)
         sent.push_back({verdicts[i], Bytes(frames[i].data, frames[i].data + frames[i].bytes), false});
       held.free_taken();

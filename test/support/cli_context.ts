@@ -26,6 +26,7 @@ export interface CliWorld {
   readonly terminal?: Terminal;
   /** Milliseconds since the epoch, at each question. */
   readonly now?: () => number;
+  readonly capture?: CliContext['capture'];
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -61,6 +62,7 @@ export async function runCli(words: readonly string[], world: CliWorld = {}): Pr
       status: async () => units,
     },
     readHostFacts: () => Promise.reject(new Error('this test looks at no host')),
+    capture: world.capture ?? (async () => ({ frames: 0, missed: 0 })),
     replay: async () => ({ read: 0, forwarded: 0, punted: 0, dropped: [], accounted: true, damage: null }),
   };
   await run(buildCli('0.1.0'), [...inOurWords(words)], context);

@@ -96,7 +96,7 @@ interface NativeLayer {
 
 const base = [
   ...['clock', 'counters', 'frame', 'icmp_pace', 'limits', 'mac_address', 'pace', 'ring', 'system_error'],
-  ...['reserved_memory', 'seam', 'spin_lock'],
+  ...['capture_ring', 'reserved_memory', 'seam', 'spin_lock'],
 ];
 const tables = [
   ...[
@@ -139,6 +139,7 @@ const nativeLayers: readonly NativeLayer[] = [
     files: oneOf([
       'answer',
       'burst',
+      'capture',
       'choose_member',
       'commit',
       'connect',

@@ -6,6 +6,7 @@
 #include <thread>
 #include <tuple>
 
+#include "../../../native/commit.h"
 #include "../../../native/connection_close.h"
 #include "../../../native/policy_slot.h"
 #include "../rows.h"
@@ -257,7 +258,10 @@ void work(World& world, size_t worker) {
     }
     std::array<Frame, kBurst> late_frames;
     std::array<Verdict, kBurst> late_verdicts;
-    while (forward_held(context, late_frames.data(), late_verdicts.data()) > 0) context.held->free_taken();
+    while (const size_t held = take_held(context, late_frames.data())) {
+      forward_held(context, late_frames.data(), held, late_verdicts.data());
+      context.held->free_taken();
+    }
     if (random() % 4 == 0) sweep(context, &cursor, 1 + random() % 32);
     world.slot.leave(worker);
     world.table.quiesce(worker);

@@ -86,6 +86,7 @@ async function tandem(words: string, world: World = {}): Promise<Ran> {
       status: async (directory) => (directory === '/paired' ? units : null),
     },
     readHostFacts: () => Promise.reject(new Error('this test looks at no host')),
+    capture: () => Promise.reject(new Error('this test captures nothing')),
     replay: async (options) => {
       replays.push(options);
       return world.summary ?? summary;

@@ -118,7 +118,7 @@ test('there are commands to look at', () => {
 test.each(shown)('tandem $command ($place) is understood', async ({ command }) => {
   // A command that is only spoken of, without what it needs: `tandem apply`.
   if (known.some((words) => words === command || words.startsWith(`${command} `))) return;
-  const { err, code } = await runCli(parseArguments(command.replace(/ > .*$/, '')));
+  const { err, code } = await runCli(parseArguments(command.replace(/ [>|] .*$/, '')));
   expect({ command, err, understood: code >= 0 && code !== 2 }).toEqual({ command, err, understood: true });
 });
 

@@ -15,7 +15,12 @@ const app = apiRoutes({
   version: '1.2.3',
   onInternalError: (route, error) => expect.fail(`${route}: ${error}`),
   onChange: () => {},
-  served: { events: () => new Response(), metrics: async () => new Response(), page: async () => new Response() },
+  served: {
+    events: () => new Response(),
+    metrics: async () => new Response(),
+    capture: () => new Response(),
+    page: async () => new Response(),
+  },
 });
 
 interface Document {

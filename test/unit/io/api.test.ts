@@ -35,6 +35,7 @@ import {
   stubControl,
   virtualServers,
 } from '../../support/control_stub.js';
+import { memoryCaptures } from '../../support/memory_captures.js';
 
 let folder: string;
 let socketPath: string;
@@ -58,6 +59,7 @@ async function serve(control: Control): Promise<ApiClient> {
   server = await startApiServer({
     socketPath,
     control,
+    captures: memoryCaptures(),
     version: '0.1.0',
     onInternalError: (route, error) => internalErrors.push(`${route}: ${error}`),
     onChange: (change) => changes.push(change),

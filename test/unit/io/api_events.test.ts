@@ -16,6 +16,7 @@ import { ApiClient } from '../../../src/io/api_client.js';
 import { ApiEvents } from '../../../src/io/api_events.js';
 import { type ApiServer, startApiServer } from '../../../src/io/api_server.js';
 import * as stub from '../../support/control_stub.js';
+import { memoryCaptures } from '../../support/memory_captures.js';
 
 let folder: string;
 let server: ApiServer | null = null;
@@ -49,6 +50,7 @@ async function serve(): Promise<ApiClient> {
   server = await startApiServer({
     socketPath,
     control,
+    captures: memoryCaptures(),
     version: '0.1.0',
     onInternalError: (route, error) => expect.fail(`${route}: ${String(error)}`),
     onChange: () => {},

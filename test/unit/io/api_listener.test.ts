@@ -17,6 +17,7 @@ import { readListenerFiles } from '../../../src/io/api_listener.js';
 import { type ApiServer, startApiServer } from '../../../src/io/api_server.js';
 import { makeIdentity } from '../../../src/io/pair_credentials.js';
 import { stubControl } from '../../support/control_stub.js';
+import { memoryCaptures } from '../../support/memory_captures.js';
 
 const TOKEN = '0123456789abcdef'.repeat(4);
 let folder: string;
@@ -62,6 +63,7 @@ async function serve(listens: boolean): Promise<ReturnType<typeof stubControl>> 
   server = await startApiServer({
     socketPath: file('tandem.sock'),
     control,
+    captures: memoryCaptures(),
     version: '0.1.0',
     listener: listens ? readListenerFiles(config(), 'units.a.api') : null,
     page: async () => new Response('the page'),

@@ -16,6 +16,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { Control } from '../../../src/api.js';
 import { type ApiServer, startApiServer } from '../../../src/io/api_server.js';
 import { failover, mirror, pools, stubControl, survival, virtualServers } from '../../support/control_stub.js';
+import { memoryCaptures } from '../../support/memory_captures.js';
 import { type Door, launchBrowser, noBrowser, openDoor } from '../../support/web/browser.js';
 import { contrastFaults } from '../../support/web/contrast.js';
 
@@ -63,6 +64,7 @@ describe.skipIf(noBrowser !== '')(`the web page${noBrowser}`, () => {
     server = await startApiServer({
       socketPath,
       control,
+      captures: memoryCaptures(),
       version: '0.1.0',
       onInternalError: nothing,
       onChange: nothing,
