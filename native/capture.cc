@@ -269,7 +269,7 @@ bool CaptureTap::is_wanted_without(const ForwardContext& context, const Frame& f
     // Later fragments have no port to tell by.
     const bool later = packet.kind == PacketKind::kFault && packet.fault == wire::Fault::kFragment;
     const bool its_fragment =
-        later && server != nullptr && addresses.family == server->address.family &&
+        later && server != nullptr && addresses.destination != nullptr && addresses.family == server->address.family &&
         std::memcmp(addresses.destination, server->address.octets, addresses.family == 4 ? 4 : 16) == 0;
     if (pending->virtual_server != filter.virtual_server && !its_fragment) return false;
   }
