@@ -17,6 +17,7 @@ import {
 } from '../api.js';
 import { parseEndpoint } from '../wire/ip_address.js';
 import { errorAnswer, requestFault } from './errors.js';
+import { hostFault } from './host.js';
 import * as schemas from './schemas.js';
 
 const REQUEST_BYTES_MAX = 16 * 1024;
@@ -52,7 +53,11 @@ export interface Change {
 
 /** What the listener knows of who asks. */
 export interface Env {
-  readonly Bindings: { readonly caller?: string };
+  readonly Bindings: {
+    readonly caller?: string;
+    /** Asked without a token, so it matters by which name. */
+    readonly isTrusted?: boolean;
+  };
 }
 export type App = OpenAPIHono<Env>;
 
@@ -73,6 +78,11 @@ export function apiRoutes(options: RouteOptions): App {
   const { control } = options;
   const app = new OpenAPIHono<Env>();
   app.onError((error, context) => errorAnswer(context, error, options.onInternalError));
+  app.use(async ({ env, req }, next) => {
+    const fault = env?.isTrusted === true ? hostFault(req.header('host')) : null;
+    if (fault !== null) throw fault;
+    await next();
+  });
   const add = <Answer, Asked = Record<never, never>>(
     shape: Shape<Answer, Asked>,
     act: (asked: Asked, params: Params) => Promise<unknown>,

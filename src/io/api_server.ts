@@ -15,7 +15,7 @@ import { dirname } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
 
 import type { Control } from '../api.js';
-import { type App, apiRoutes, type Change } from '../http/routes.js';
+import { type App, apiRoutes, type Change, type Env } from '../http/routes.js';
 import { ApiEvents } from './api_events.js';
 import { type ListenerFiles, startListener } from './api_listener.js';
 import type { Captures } from './captures.js';
@@ -53,13 +53,15 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   await clearStaleSocket(socketPath);
   const { app, events } = makeApp(options);
   // Node does not tell who is at the other end of a unix socket.
-  const answer = answering(app, () => `socket ${socketPath}`);
+  const answer = answering(app, () => ({ caller: `socket ${socketPath}`, isTrusted: true }));
   const server = bounded(createServer({ connectionsCheckingInterval: REQUEST_TIMEOUT_MS }, answer));
   await listen(server, socketPath);
   const servers = [server];
   if (options.listener) {
     const { tokenFile } = options.listener;
-    const remote = answering(app, ({ socket }) => `token of ${tokenFile}, from ${socket.remoteAddress ?? 'nowhere'}`);
+    const remote = answering(app, ({ socket }) => {
+      return { caller: `token of ${tokenFile}, from ${socket.remoteAddress ?? 'nowhere'}` };
+    });
     try {
       servers.push(bounded(await startListener(options.listener, remote)));
     } catch (error) {
@@ -76,9 +78,9 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   };
 }
 
-function answering(app: App, callerOf: (request: IncomingMessage) => string): RequestListener {
+function answering(app: App, known: (request: IncomingMessage) => Env['Bindings']): RequestListener {
   const answer = getRequestListener(
-    (request, bindings) => app.fetch(request, { caller: callerOf(bindings.incoming as IncomingMessage) }),
+    (request, bindings) => app.fetch(request, known(bindings.incoming as IncomingMessage)),
     { overrideGlobalObjects: false },
   );
   return (request, response) => void answer(request, response);

@@ -194,6 +194,17 @@ describe('the socket', () => {
   });
 });
 
+test('a name that another site could have made its own is refused', async () => {
+  await serve(stubControl());
+  const answer = await new Promise<string>((resolve, reject) => {
+    const asked = request({ socketPath, path: '/v1/status', headers: { host: 'evil.example:8080' } }, (response) => {
+      response.setEncoding('utf8').on('data', (text: string) => resolve(`${response.statusCode} ${text}`));
+    });
+    asked.on('error', reject).end();
+  });
+  expect(answer).toMatch(/^409 .*other_host/);
+});
+
 describe('no daemon', () => {
   test.each([
     ['no socket', () => {}, /there is no such socket/],
