@@ -351,7 +351,7 @@ export interface TrafficGroupStatus {
   /** Role changes since the daemon started. */
   readonly transitionCount: number;
   /** The most recent ones, newest first; a bounded list. */
-  readonly transitions: readonly { readonly at: string; readonly role: RoleName; readonly reason: string }[];
+  readonly transitions: readonly Omit<Transition, 'trafficGroup'>[];
 }
 
 /** How late this unit's adverts left, since its failover process started. */

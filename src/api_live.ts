@@ -96,6 +96,11 @@ export interface Transition {
   readonly trafficGroup: string;
   readonly role: RoleName;
   readonly reason: string;
+  /**
+   * Of a unit that became active: milliseconds since the peer's last advert, or since it was active itself, when its
+   * datapath had the role. Null: it did not become active, was handed the group, or had heard nothing before.
+   */
+  readonly silenceMs: number | null;
 }
 
 // --------------------------------------------------------------------------------------------- changes

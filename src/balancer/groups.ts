@@ -5,7 +5,6 @@
 
 import { ControlError, type StandbyResult, type TrafficGroupStatus } from '../api.js';
 import type { Config, TrafficGroupConfig, UnitName } from '../config/model.js';
-import type { RoleName } from '../datapath.js';
 import type { RoleReport } from '../failover/messages.js';
 import type { GroupRole, Hello } from '../mirror/messages.js';
 import type { Ports } from './ports.js';
@@ -19,7 +18,7 @@ interface Group {
   /** The peer's bulks completed here when the unit last fell out of step; null: it did not. */
   bulksAtLoss: number | null;
   /** Newest first. */
-  transitions: { readonly at: string; readonly role: RoleName; readonly reason: string }[];
+  transitions: TrafficGroupStatus['transitions'];
 }
 
 export class Groups {
@@ -69,14 +68,14 @@ export class Groups {
       group.bulksAtLoss = this.#ports.mirror.status().counters.bulks_received;
     if (before?.role === report.role && before.term === report.term) return;
     const { role, term, reason } = report;
+    const silenceMs = report.silenceMs === null ? null : Math.round(10 * report.silenceMs) / 10;
     group.transitionCount += 1;
-    group.transitions = [{ at: this.#ports.clock.now().toISOString(), role, reason }, ...group.transitions].slice(
-      0,
-      TRANSITIONS_MAX,
-    );
+    const transition = { at: this.#ports.clock.now().toISOString(), role, reason, silenceMs };
+    group.transitions = [transition, ...group.transitions].slice(0, TRANSITIONS_MAX);
+    const silence = silenceMs === null ? '' : ` after ${silenceMs} ms of silence`;
     this.#ports.log.info(
-      { trafficGroup: report.group, role, term, reason },
-      `traffic group ${report.group} is ${role}: ${words(reason)}`,
+      { trafficGroup: report.group, role, term, reason, silenceMs },
+      `traffic group ${report.group} is ${role}: ${words(reason)}${silence}`,
     );
   }
 
@@ -84,7 +83,7 @@ export class Groups {
   onFailoverGone(): void {
     for (const group of this.#groups.values()) {
       if (group.report === null) continue;
-      this.onRole({ ...group.report, role: 'standby', state: 'initialize', reason: 'lease_lost' });
+      this.onRole({ ...group.report, role: 'standby', state: 'initialize', reason: 'lease_lost', silenceMs: null });
     }
   }
 

@@ -9,7 +9,9 @@ import type {
   Survival,
   VirtualServerStatus,
 } from '../api.js';
+import { type KnownRates, knownRates, type Look } from '../http/rates.js';
 import { formatEndpoint, parseEndpoint } from '../wire/ip_address.js';
+import { roleChange } from './show.js';
 import { showSurvival } from './show_survival.js';
 import { ago, figure, left, milliseconds, pairs, right, table } from './table.js';
 
@@ -35,15 +37,6 @@ export interface ConnectionSample extends Traffic {
 
 // ------------------------------------------------------------------------------------------------ rates
 
-export interface ServerRates {
-  readonly name: string;
-  readonly connections: number;
-  /** Null: not known yet, or counted anew since the last look. */
-  readonly opensPerS: number | null;
-  readonly packetsPerS: number | null;
-  readonly bytesPerS: number | null;
-}
-
 export interface MemberRates {
   readonly pool: string;
   readonly member: string;
@@ -53,44 +46,28 @@ export interface MemberRates {
 }
 
 export interface Rates {
-  readonly virtualServers: readonly ServerRates[];
+  readonly virtualServers: KnownRates['virtualServers'];
   readonly members: readonly MemberRates[];
 }
 
 export function ratesOf(now: Traffic, before: Traffic | null): Rates {
-  const seconds = before === null ? 0 : (now.at - before.at) / 1000;
-  const rate = (count: number, earlier: number | undefined) =>
-    earlier === undefined || seconds <= 0 || count < earlier ? null : (count - earlier) / seconds;
-  const earlierServers = new Map(before?.virtualServers.map((server) => [server.name, server]));
-  const earlierMembers = new Map(before === null ? [] : membersOf(before).map((row) => [row.key, row.opened]));
+  const { virtualServers, members } = knownRates(before === null ? null : lookOf(before), lookOf(now));
+  const states = new Map(
+    now.pools.flatMap((pool) =>
+      pool.members.map(({ address, port, state }) => [`${pool.name} ${formatEndpoint(address, port)}`, state] as const),
+    ),
+  );
   return {
-    virtualServers: now.virtualServers.map((server) => {
-      const was = earlierServers.get(server.name);
-      return {
-        name: server.name,
-        connections: server.connections,
-        opensPerS: rate(server.opened, was?.opened),
-        packetsPerS: rate(server.packetsIn + server.packetsOut, was && was.packetsIn + was.packetsOut),
-        bytesPerS: rate(server.bytesIn + server.bytesOut, was && was.bytesIn + was.bytesOut),
-      };
+    virtualServers,
+    members: members.map(({ pool, address, port, connections, opensPerS }) => {
+      const member = formatEndpoint(address, port);
+      return { pool, member, state: states.get(`${pool} ${member}`)!, connections, opensPerS };
     }),
-    members: membersOf(now).map(({ key, pool, member, state, connections, opened }) => ({
-      pool,
-      member,
-      state,
-      connections,
-      opensPerS: rate(opened, earlierMembers.get(key)),
-    })),
   };
 }
 
-function membersOf({ pools }: Traffic) {
-  return pools.flatMap((pool) =>
-    pool.members.map(({ address, port, state, connections, opened }) => {
-      const member = formatEndpoint(address, port);
-      return { key: `${pool.name} ${member}`, pool: pool.name, member, state, connections, opened };
-    }),
-  );
+function lookOf({ at, virtualServers, pools }: Traffic): Look {
+  return { at: new Date(at).toISOString(), atMs: at, virtualServers, pools };
 }
 
 function perSecond(rate: number | null, unit = ''): string {
@@ -152,7 +129,7 @@ export function watchLines(now: Sample, before: Sample | null): string[] {
   const changes = failover.trafficGroups.flatMap((group) =>
     group.transitions
       .slice(0, CHANGES_SHOWN)
-      .map(({ at: when, role, reason }) => `${ago(when, at)} ago: ${group.name} ${role}, ${reason}`),
+      .map((change) => `${ago(change.at, at)} ago: ${group.name} ${roleChange(change)}`),
   );
   return [
     ...head.split('\n'),

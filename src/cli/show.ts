@@ -334,6 +334,11 @@ export function latenessLine(lateness: AdvertLatenessStatus | null): string {
   return `${figure(adverts)} adverts, late by ${p50} ms (p50), ${p99} ms (p99), ${max} ms (max)`;
 }
 
+/** `active, peer_silent, after 312 ms of silence`. */
+export function roleChange({ role, reason, silenceMs }: TrafficGroupStatus['transitions'][number]): string {
+  return `${role}, ${reason}${silenceMs === null ? '' : `, after ${milliseconds(silenceMs)} of silence`}`;
+}
+
 function showGroup(group: TrafficGroupStatus, now: number): string {
   const head = pairs([
     [
@@ -345,7 +350,7 @@ function showGroup(group: TrafficGroupStatus, now: number): string {
     ['role changes', String(group.transitionCount)],
     ...group.transitions
       .slice(0, 5)
-      .map(({ at, role, reason }): [string, string] => ['', `${ago(at, now)} ago: ${role}, ${reason}`]),
+      .map((change): [string, string] => ['', `${ago(change.at, now)} ago: ${roleChange(change)}`]),
   ]);
   const routers = table(
     [

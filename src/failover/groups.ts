@@ -77,8 +77,14 @@ interface GroupRuntime {
   plan: AnnouncementPlan;
   election: Election;
   announcing: Announcing | null;
+  /** Until when this unit was active; null: it never was. */
+  activeUntil: Millis | null;
   /** The role and why, as last told. */
-  told: Extract<Action, { type: 'set-role' }> | null;
+  told: Told | null;
+}
+
+interface Told extends Extract<Action, { type: 'set-role' }> {
+  readonly silenceMs: Millis | null;
 }
 
 export class Groups {
@@ -224,6 +230,7 @@ export class Groups {
       plan: announcementPlan(settings),
       election: initialElection(term),
       announcing: null,
+      activeUntil: null,
       told: null,
     };
   }
@@ -238,6 +245,7 @@ export class Groups {
       plan: announcementPlan(settings),
       election: group.election,
       announcing: group.announcing === null ? null : startAnnouncing(now),
+      activeUntil: group.activeUntil,
       told: group.told,
     };
   }
@@ -273,6 +281,9 @@ export class Groups {
     if (this.#stopped) return;
     const { election, actions } = step(group.router, group.election, input, now);
     const before = effectivePriority(group.router, group.election.condition);
+    // A unit that was stopped past its lease was active until that ended, and not until it noticed.
+    const { state } = group.election;
+    if (state.name === 'active') group.activeUntil = Math.min(now, state.leaseUntil);
     group.election = election;
     for (const action of actions) this.#perform(group, action, now);
     const changed = effectivePriority(group.router, election.condition) !== before;
@@ -300,12 +311,20 @@ export class Groups {
         this.#world.setRole(index, action.role, action.term, action.leaseMs);
         if (action.role !== 'active') group.announcing = null;
         if (action.reason === 'lease_lost') this.counts.leases_lost++;
-        return this.#tellRole(group, action);
+        return this.#tellRole(group, { ...action, silenceMs: this.#silence(group, action) });
     }
   }
 
-  #tellRole(group: GroupRuntime, told: Extract<Action, { type: 'set-role' }>): void {
-    const { role, term, reason } = told;
+  /** Measured when the datapath has its role: from then on it forwards. */
+  #silence({ routers, activeUntil }: GroupRuntime, { role, reason }: Extract<Action, { type: 'set-role' }>) {
+    if (role !== 'active' || reason === 'take_over_requested' || reason === 'term_raised') return null;
+    const signs = routers.flatMap(({ peerAdvertAt }) => peerAdvertAt ?? []);
+    if (activeUntil !== null) signs.push(activeUntil);
+    return signs.length === 0 ? null : this.#world.now() - Math.max(...signs);
+  }
+
+  #tellRole(group: GroupRuntime, told: Told): void {
+    const { role, term, reason, silenceMs } = told;
     group.told = told;
     const { state, condition } = group.election;
     this.#world.tell({
@@ -315,6 +334,7 @@ export class Groups {
       role,
       term,
       reason,
+      silenceMs,
       effectivePriority: effectivePriority(group.router, condition),
       inSync: condition.inSync,
       forcedStandby: condition.forcedStandby,

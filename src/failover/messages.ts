@@ -76,6 +76,11 @@ export interface RoleReport {
   readonly role: RoleName;
   readonly term: number;
   readonly reason: RoleReason;
+  /**
+   * Milliseconds for which nobody was active before this unit became so, as far as it can know: since the peer's last
+   * advert, or since it was active itself. Null: not active, asked to take over (the peer went on), or never heard one.
+   */
+  readonly silenceMs: number | null;
   readonly effectivePriority: number;
   /** False after a lost lease or carrier: the unit holds back until a condition says otherwise. */
   readonly inSync: boolean;

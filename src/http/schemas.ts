@@ -278,7 +278,7 @@ export const failover = z
           }),
         ),
         transitionCount: count,
-        transitions: z.array(z.object({ at: time, role, reason: z.string() })),
+        transitions: z.array(z.object({ at: time, role, reason: z.string(), silenceMs: z.number().nullable() })),
       }),
     ),
   })
@@ -355,7 +355,7 @@ export const rates = z
   .openapi('Rates');
 
 export const transition = z
-  .object({ at: time, trafficGroup: z.string(), role, reason: z.string() })
+  .object({ at: time, trafficGroup: z.string(), role, reason: z.string(), silenceMs: z.number().nullable() })
   .openapi('Transition');
 
 export const stateEvent = z.object({ status, survival }).openapi('StateEvent');

@@ -267,7 +267,9 @@ export const failover: FailoverStatus = {
         },
       ],
       transitionCount: 1,
-      transitions: [{ at: '2024-03-01T11:59:00Z', role: 'standby', reason: 'the peer has the higher term' }],
+      transitions: [
+        { at: '2024-03-01T11:59:00Z', role: 'standby', reason: 'the peer has the higher term', silenceMs: null },
+      ],
     },
   ],
 };

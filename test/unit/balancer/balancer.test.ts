@@ -62,6 +62,7 @@ const report: RoleReport = {
   role: 'active',
   term: 5,
   reason: 'peer_silent',
+  silenceMs: 312.46,
   effectivePriority: 150,
   inSync: true,
   forcedStandby: false,
@@ -404,6 +405,10 @@ describe('the operator', () => {
     world.balancer.onFailoverGone();
     const { trafficGroups } = await world.balancer.failover();
     expect(trafficGroups[0]).toMatchObject({ role: 'standby', transitionCount: 2, leaseMs: 300 });
+    expect(trafficGroups[0]!.transitions).toMatchObject([
+      { reason: 'lease_lost', silenceMs: null },
+      { reason: 'peer_silent', silenceMs: 312.5 },
+    ]);
   });
 });
 

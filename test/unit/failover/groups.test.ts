@@ -81,6 +81,9 @@ describe('takeover', () => {
     // The lease of the dead unit covers three of the four parts of the wait.
     expect(pair.neitherMs).toBeGreaterThan(0);
     expect(pair.neitherMs).toBeLessThanOrEqual(SKEW_MS + 1);
+    // The last advert may have been sent up to an interval before.
+    expect(pair.b.lastSilenceMs).toBeGreaterThanOrEqual(ACTIVE_DOWN_MS);
+    expect(pair.b.lastSilenceMs).toBeLessThanOrEqual(ACTIVE_DOWN_MS + 1);
   });
 
   test('a stopped daemon resigns: the peer follows at once', () => {
@@ -89,6 +92,7 @@ describe('takeover', () => {
     pair.run(1_000);
     expect(pair.b.serves).toBe('active');
     expect(pair.b.lastReason).toBe('peer_resigned');
+    expect(pair.b.lastSilenceMs).toBe(AT_ONCE_MS);
     expect([pair.bothMs, pair.neitherMs]).toEqual([0, AT_ONCE_MS]);
   });
 
@@ -149,6 +153,19 @@ describe('a process that was stopped and continued', () => {
     pair.a.condition();
     pair.run(2_000);
     expect([pair.a.serves, pair.b.serves]).toEqual(['active', 'standby']);
+  });
+
+  test('its silence is counted from the end of its lease, and not from an advert before it was active', () => {
+    const pair = Pair.settled();
+    pair.kill(pair.b);
+    pair.run(60_000);
+    pair.a.stopped = true;
+    pair.run(2_000);
+    pair.a.stopped = false;
+    pair.run(1_000);
+    expect(pair.a.serves).toBe('active');
+    expect(pair.a.lastSilenceMs).toBeGreaterThan(1_500);
+    expect(pair.a.lastSilenceMs).toBeLessThan(3_000);
   });
 
   test('active, but for less than the lease: nothing happens', () => {
@@ -302,6 +319,7 @@ describe('hand-over on purpose', () => {
     expect([pair.a.serves, pair.b.serves]).toEqual(['handing-over', 'active']);
     expect(pair.a.told).toContainEqual({ type: 'peer-took-over', group: 'main' });
     pair.run(1_100);
+    expect(pair.b.lastSilenceMs).toBe(AT_ONCE_MS);
     expect([pair.a.serves, pair.neitherMs]).toEqual(['standby', 0]);
   });
 

@@ -49,6 +49,10 @@ export class Unit implements World {
     return this.reports.at(-1)?.reason;
   }
 
+  get lastSilenceMs(): number | null | undefined {
+    return this.reports.at(-1)?.silenceMs;
+  }
+
   tellIt(message: ToFailover): void {
     this.groups.receiveMessage(message);
   }

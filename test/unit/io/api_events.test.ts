@@ -102,8 +102,8 @@ test('each role change once, in its order', async () => {
   const client = await serve();
   const [group] = stub.failover.trafficGroups;
   const transitions = [
-    { at: '2024-03-01T12:00:02Z', role: 'active', reason: 'peer_silent' },
-    { at: '2024-03-01T12:00:01Z', role: 'standby', reason: 'lease_lost' },
+    { at: '2024-03-01T12:00:02Z', role: 'active', reason: 'peer_silent', silenceMs: 312.5 },
+    { at: '2024-03-01T12:00:01Z', role: 'standby', reason: 'lease_lost', silenceMs: null },
     ...group!.transitions,
   ] as const;
   const changed = { ...stub.failover, trafficGroups: [{ ...group!, transitionCount: 3, transitions }] };
