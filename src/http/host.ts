@@ -1,8 +1,8 @@
 /**
  * Names that the unix socket answers to, where `ssh -L` or the like has made it a port of somebody's own machine. Pure.
  *
- * A page of another site can have its own name lead to that port (DNS rebinding), and is then of the same origin as what
- * answers there. Such a name has a dot; `localhost`, `tandem` and addresses are nobody's on the internet.
+ * A page of another site can have its own name lead to that port (DNS rebinding), and is then of the same origin as
+ * what answers there. Such a name has a dot; `localhost`, `tandem` and addresses are nobody's on the internet.
  */
 
 import { ControlError } from '../api.js';

@@ -4,6 +4,7 @@ import { signal } from '@preact/signals';
 import type { ComponentType } from 'preact';
 import { useEffect } from 'preact/hooks';
 
+import type { Status } from '../api.js';
 import { giveToken, isTokenWanted } from './ask.js';
 import { moment } from './format.js';
 import { answeredAt, isStale, problem, refresh, status } from './live.js';
@@ -70,9 +71,14 @@ function Notice() {
     const age = since === null ? 'Nothing is known yet' : `Stale: these are the last known figures, of ${since}`;
     return <output class="bar notice bad">{`${problem.value ?? 'The daemon is slow to answer'}. ${age}.`}</output>;
   }
-  const unit = status.value?.unit;
-  const text = since === null || unit === undefined ? 'Asking the daemon …' : `Unit ${unit}, live. Times are local.`;
-  return <output class="bar notice">{text}</output>;
+  return <output class="bar notice">{status.value === null ? 'Asking the daemon …' : standing(status.value)}</output>;
+}
+
+/** `Unit a: main active, in sync, live.` */
+function standing({ unit, trafficGroups, mirror: { channel, inSync } }: Status): string {
+  const roles = trafficGroups.map(({ name, role }) => `${name} ${role}`);
+  const sync = channel === 'off' ? [] : [inSync ? 'in sync' : 'not in sync'];
+  return `Unit ${unit}: ${[...roles, ...sync, 'live'].join(', ')}. Times are local.`;
 }
 
 function Nowhere() {

@@ -49,6 +49,9 @@ export function Chart({ title, times, values }: ChartProps) {
 
 const colour = (name: string) => () => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+/** Before the first figures there is no greatest time. */
+const lastTime = (most: number | null) => most || Date.now() / 1_000;
+
 function options(width: number): uPlot.Options {
   const axis = {
     stroke: colour('--muted'),
@@ -62,7 +65,7 @@ function options(width: number): uPlot.Options {
     legend: { show: false },
     cursor: { show: false },
     scales: {
-      x: { range: (_plot, _least, most) => [(most ?? 0) - SPAN_S, most ?? 0] },
+      x: { range: (_plot, _least, most) => [lastTime(most) - SPAN_S, lastTime(most)] },
       y: { range: (_plot, _least, most) => [0, Math.max(1, (most ?? 0) * 1.1)] },
     },
     axes: [

@@ -35,13 +35,12 @@ export function moment(iso: string): string {
 }
 
 export function milliseconds(value: number): string {
+  if (value >= 10_000) return duration(value / 1_000);
   return `${value < 10 ? Math.round(value * 10) / 10 : Math.round(value)} ms`;
 }
 
-/** `10.0.0.1:80`, `[fd00::1]:80`. */
-export function endpoint(address: string, port: number): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
-}
+/** The daemon's words for why: `peer_silent` as `peer silent`. */
+export const sentence = (reason: string) => reason.replaceAll('_', ' ');
 
 export function ports(first: number, last: number): string {
   if (first === 0) return 'any port';

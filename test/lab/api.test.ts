@@ -1,14 +1,14 @@
 /**
- * Goal: the API, the CLI and /metrics tell the same figures at the same moment; what is changed over the API is what
- * the datapath does.
- * Method: a pair with idle connections, asked all three ways on both units; then virtual servers and members changed.
+ * Goal: the API, the CLI, /metrics and the web page tell the same figures at the same moment; what is changed over the
+ * API is what the datapath does.
+ * Method: a pair with idle connections, asked all four ways on both units; then virtual servers and members changed.
  */
 
 import { request } from 'node:http';
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, expect } from 'vitest';
 
-import { expect } from 'vitest';
-
-import type { ConnectionRow, PoolStatus, VirtualServerStatus } from '../../src/api.js';
+import type { ConnectionRow, PoolStatus, Survival, VirtualServerStatus } from '../../src/api.js';
 import { ApiClient } from '../../src/io/api_client.js';
 import type { Lab } from '../support/lab/lab.js';
 import { labTest } from '../support/lab/lab_test.js';
@@ -17,10 +17,19 @@ import { serverAddress, virtualAddress } from '../support/lab/topology.js';
 import { startIdle, startServers } from '../support/lab/traffic.js';
 import { startPair, type Unit } from '../support/lab/unit.js';
 import { pause } from '../support/traffic/time.js';
+import { launchBrowser, noBrowser, openDoor } from '../support/web/browser.js';
+import { WebPage } from '../support/web/page.js';
 
 const IDLE = 40;
+const LAUNCH_MS = 60_000;
 
-labTest('the API, the CLI and /metrics tell the same', async (lab) => {
+let browser: Browser | null = null;
+beforeAll(async () => {
+  if (noBrowser === '') browser = await launchBrowser();
+}, LAUNCH_MS);
+afterAll(() => browser?.close());
+
+labTest('the API, the CLI, /metrics and the web page tell the same', async (lab) => {
   await startServers(lab);
   const pair = await startPair(lab, { mirror: 'async' });
   const idle = await startIdle(lab, IDLE);
@@ -68,9 +77,36 @@ labTest('the API, the CLI and /metrics tell the same', async (lab) => {
     expect(metrics.get(`tandem_traffic_group_role{traffic_group="main",role="${role}"}`)).toBe(1);
     const survival = await api.survival();
     expect([survival.wouldBeLost, survival.wouldSurvive]).toEqual([0, status.table.used]);
+    if (browser !== null) await comparePage(browser, unit, servers, survival);
   }
   expect(await idle.stop()).toEqual({ survived: IDLE, hung: 0, reset: 0 });
 });
+
+/** The page asks each 2 s; idle connections change nothing meanwhile. */
+async function comparePage(browser: Browser, unit: Unit, servers: readonly VirtualServerStatus[], survival: Survival) {
+  const door = await openDoor(unit.socket);
+  const web = await WebPage.open(browser, door.url);
+  await web.show('#/pair', 'connections would survive');
+  expect(await web.page.locator('[data-figure=survival]').innerText()).toMatch(
+    new RegExp(`^${survival.wouldSurvive} connections would survive, ${survival.wouldBeLost} would be lost`),
+  );
+  await web.show('#/virtual-servers', servers[0]!.name);
+  expect(await web.column('Name')).toEqual(servers.map(({ name }) => name));
+  expect(await web.column('Connections')).toEqual(servers.map(({ connections }) => String(connections)));
+  for (const { name, opened, packetsIn, packetsOut } of servers) {
+    await web.show(`#/virtual-servers/${name}`, 'Last two minutes');
+    const said = async () => [await web.fact('Opened'), await web.fact('In'), await web.fact('Out')];
+    const figure = (value: number) => value.toLocaleString('en');
+    await expect(said()).resolves.toEqual([
+      figure(opened),
+      expect.stringMatching(`^${figure(packetsIn)} packets`),
+      expect.stringMatching(`^${figure(packetsOut)} packets`),
+    ]);
+  }
+  await web.close();
+  door.server.close();
+  expect(web.faults).toEqual([]);
+}
 
 labTest('what is changed over the API is what the datapath does', async (lab) => {
   await startServers(lab);

@@ -1,7 +1,8 @@
-/** What every installed package has to do, whoever runs it: check a config, refuse to start, start, answer, stop. */
+/** What an installed package has to do, whoever runs it: check a config, refuse to start, start, answer, stop. */
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, readFileSync } from 'node:fs';
+import { request } from 'node:http';
 
 import { expect } from 'vitest';
 
@@ -55,7 +56,20 @@ export async function expectRuns(lab: Lab, installed: Installation): Promise<Uni
   const status = await a.waitUntil('active', ({ trafficGroups }) => trafficGroups[0]?.role === 'active');
   expect(status.version).toBe(installed.version);
   expect(uidOf(status.pid)).toBe(installed.uid);
+  const script = /src="(\/assets\/[\w.-]+\.js)"/.exec(await served(a.socket, '/'))?.[1];
+  expect(await served(a.socket, script!)).toContain('Virtual servers');
   return a;
+}
+
+function served(socketPath: string, path: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ socketPath, path, agent: false }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (part: string) => (text += part));
+      response.on('end', () => resolve(text));
+    });
+    asked.on('error', reject).end();
+  });
 }
 
 export function uidOf(pid: number): number {

@@ -5,8 +5,8 @@ import { useEffect, useState } from 'preact/hooks';
 import type { ConnectionRow, ConnectionsPage as Part } from '../../api.js';
 import { ask } from '../ask.js';
 import { count, plural } from '../format.js';
-import { virtualServers } from '../live.js';
-import { Badge, Card, type Column, Outcome, Table } from '../parts.js';
+import { mirror, virtualServers } from '../live.js';
+import { Badge, Card, type Column, Outcome, Table, type Tone } from '../parts.js';
 import { route } from '../route.js';
 
 const ROWS = 50;
@@ -14,16 +14,15 @@ const EACH_MS = 5_000;
 
 const filters = ['virtualServer', 'client', 'member'] as const;
 
-/** Asked for again each 5 s; `from` holds the cursors of the parts before this one. */
+/** Asked for again each 5 s. What another filter found stays until this one's answer is here, so nothing jumps. */
 export function ConnectionsPage() {
   const { query } = route.value;
-  const asked = filters.flatMap((name) => (query.get(name) ? [[name, query.get(name)!] as const] : []));
-  const filter = new URLSearchParams(asked.map(([name, value]) => [name, value])).toString();
-  return <FilteredConnections key={filter} filter={filter} />;
-}
-
-function FilteredConnections({ filter }: { readonly filter: string }) {
-  const [from, setFrom] = useState<readonly number[]>([0]);
+  const asked = filters.flatMap((name) => (query.get(name) ? [[name, query.get(name)!]] : []));
+  const filter = new URLSearchParams(asked).toString();
+  // The cursors of the parts up to this one, of the filter that they belong to.
+  const [cursors, setCursors] = useState<{ readonly filter: string; readonly from: readonly number[] } | null>(null);
+  const from = cursors?.filter === filter ? cursors.from : [0];
+  const setFrom = (wanted: readonly number[]) => setCursors({ filter, from: wanted });
   const [part, setPart] = useState<Part | null>(null);
   const [fault, setFault] = useState('');
   const cursor = from.at(-1)!;
@@ -55,7 +54,7 @@ function FilteredConnections({ filter }: { readonly filter: string }) {
   return (
     <>
       <Card title="Which">
-        <FilterForm filter={filter} />
+        <FilterForm key={filter} filter={filter} />
         <Outcome text={fault} isError />
       </Card>
       <Card title={part === null ? 'Connections' : `Of ${plural(part.used, 'connection')} in the table`}>
@@ -83,6 +82,14 @@ function FilteredConnections({ filter }: { readonly filter: string }) {
   );
 }
 
+/** What was told to a peer that is gone is held by nobody that could take over. */
+function heldByPeer({ mirrored, unprotected }: ConnectionRow): readonly [Tone, string] {
+  const channel = mirror.value?.channel;
+  if (channel !== undefined && channel !== 'up') return ['bad', 'no: not connected'];
+  if (unprotected) return ['warn', 'perhaps'];
+  return mirrored ? ['good', 'yes'] : ['bad', 'no'];
+}
+
 const columns: readonly Column<ConnectionRow>[] = [
   { title: 'Client', cell: ({ client }) => client },
   { title: 'Virtual server', cell: ({ virtualServer, virtual }) => `${virtualServer} ${virtual}` },
@@ -92,9 +99,9 @@ const columns: readonly Column<ConnectionRow>[] = [
   { title: 'Idle', cell: ({ idleS }) => `${Math.round(idleS)} s`, figures: true },
   {
     title: 'Peer holds it',
-    cell: ({ mirrored, unprotected }) => {
-      if (unprotected) return <Badge tone="warn">perhaps</Badge>;
-      return <Badge tone={mirrored ? 'good' : 'bad'}>{mirrored ? 'yes' : 'no'}</Badge>;
+    cell: (row) => {
+      const [tone, word] = heldByPeer(row);
+      return <Badge tone={tone}>{word}</Badge>;
     },
   },
 ];

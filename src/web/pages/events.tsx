@@ -1,7 +1,7 @@
 /** Changes of role on this unit, newest first: the bounded list that the daemon keeps since it started. */
 
 import type { Transition } from '../../api.js';
-import { moment } from '../format.js';
+import { milliseconds, moment, sentence } from '../format.js';
 import { failover } from '../live.js';
 import { Badge, Card, type Column, Table } from '../parts.js';
 
@@ -9,8 +9,17 @@ const columns: readonly Column<Transition>[] = [
   { title: 'Time', cell: ({ at }) => moment(at) },
   { title: 'Traffic group', cell: ({ trafficGroup }) => trafficGroup },
   { title: 'Became', cell: ({ role }) => <Badge tone={role === 'active' ? 'good' : 'plain'}>{role}</Badge> },
-  { title: 'Because', cell: ({ reason }) => reason },
+  { title: 'Because', cell: ({ reason }) => sentence(reason) },
+  {
+    title: 'Silence',
+    cell: ({ silenceMs }) => (silenceMs === null ? '–' : milliseconds(silenceMs)),
+    figures: true,
+  },
 ];
+
+const CAPTION =
+  "Since the daemon started. Silence: from the peer's last advert until this unit forwarded; " +
+  'for at most so long did nobody.';
 
 export function EventsPage() {
   const groups = failover.value?.trafficGroups;
@@ -21,7 +30,7 @@ export function EventsPage() {
   return (
     <Card title={`Failovers of unit ${failover.value?.unit ?? '–'}`}>
       <Table
-        caption="Since the daemon started"
+        caption={CAPTION}
         columns={columns}
         rows={rows}
         keyOf={({ at, trafficGroup }, index) => `${at} ${trafficGroup} ${index}`}

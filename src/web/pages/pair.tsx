@@ -1,32 +1,40 @@
 /** Both units as this one sees them, and what a failure of this one would cost now. */
 
 import type { FailoverStatus, MirrorStatus, Survival, TrafficGroupStatus, VirtualServerSurvival } from '../../api.js';
-import { compact, count, duration, milliseconds, moment, plural } from '../format.js';
+import { compact, count, duration, milliseconds, moment, plural, sentence } from '../format.js';
 import { failover, mirror, now, status, survival } from '../live.js';
 import { Badge, Card, type Column, type FactRow, Facts, Table, type Tone } from '../parts.js';
 
 export function PairPage() {
-  const warnings = status.value?.warnings ?? [];
   return (
     <>
       <SurvivalCard known={survival.value} />
-      {warnings.length > 0 && (
-        <Card title="To look at">
-          <ul>
-            {warnings.map((warning) => (
-              <li key={warning} class="warn">
-                {warning}
-              </li>
-            ))}
-          </ul>
-        </Card>
-      )}
+      <Warnings warnings={status.value?.warnings ?? null} />
       <div class="cards">
         <ThisUnit />
         <Peer />
         <MirrorCard known={mirror.value} />
       </div>
     </>
+  );
+}
+
+/** Its place is kept while there is nothing to say. */
+function Warnings({ warnings }: { readonly warnings: readonly string[] | null }) {
+  return (
+    <Card title="To look at">
+      {warnings === null || warnings.length === 0 ? (
+        <p class="muted">{warnings === null ? 'Not known yet.' : 'Nothing.'}</p>
+      ) : (
+        <ul>
+          {warnings.map((warning) => (
+            <li key={warning} class="warn">
+              {warning}
+            </li>
+          ))}
+        </ul>
+      )}
+    </Card>
   );
 }
 
@@ -106,11 +114,18 @@ function ownRole({ name, role, term, heldBack, transitions }: TrafficGroupStatus
         {role}
       </Badge>,
     ],
-    ['Since, and why', since === undefined ? 'the daemon started' : `${moment(since.at)}: ${since.reason}`],
+    [
+      'Since, and why',
+      since === undefined
+        ? 'the daemon started'
+        : `${moment(since.at)}: ${sentence(since.reason)}${after(since.silenceMs)}`,
+    ],
     ...(heldBack === null ? [] : [['Held back', heldBack] as const]),
     ['Term', String(term)],
   ];
 }
+
+const after = (silenceMs: number | null) => (silenceMs === null ? '' : `, after ${milliseconds(silenceMs)} of silence`);
 
 function Peer() {
   const [known, channel] = [failover.value, mirror.value];
@@ -134,14 +149,19 @@ function peerRevision(): string {
   return `revision ${peer.revision?.number ?? 'none'}${peer.edited ? ', its file was edited since' : ''}`;
 }
 
+/** Longer than three intervals of any advert that is usual, and than the time between two of the figures. */
+const HEARD_MS = 5_000;
+
 /** What follows from this unit's own role: an active unit sends adverts, and hears none. */
 function peerRole({ role, virtualRouters }: TrafficGroupStatus) {
-  if (role === 'standby') {
-    const isHeard = virtualRouters.some(({ peerAdvertAgeMs }) => peerAdvertAgeMs !== null);
+  const channel = mirror.value?.channel;
+  if (role !== 'active') {
+    const isHeard = virtualRouters.some(({ peerAdvertAgeMs }) => (peerAdvertAgeMs ?? HEARD_MS) < HEARD_MS);
     return <Badge tone={isHeard ? 'good' : 'bad'}>{isHeard ? 'active' : 'not heard'}</Badge>;
   }
-  const connected = mirror.value?.channel === 'up';
-  return <Badge tone={connected ? 'plain' : 'bad'}>{connected ? 'standby' : 'not connected'}</Badge>;
+  if (channel === 'up') return <Badge tone="plain">standby</Badge>;
+  if (channel === 'off' || channel === undefined) return <Badge tone="plain">not known</Badge>;
+  return <Badge tone="bad">dead, or not to be reached</Badge>;
 }
 
 function heard({ trafficGroups }: FailoverStatus): string {

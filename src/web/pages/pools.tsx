@@ -3,8 +3,9 @@
 import { useState } from 'preact/hooks';
 
 import type { MemberChanged, MemberOverride, MemberState, MemberStatus, PoolStatus } from '../../api.js';
+import { formatEndpoint } from '../../wire/ip_address.js';
 import { change } from '../ask.js';
-import { compact, count, endpoint, moment } from '../format.js';
+import { compact, count, moment } from '../format.js';
 import { pools, rates, refresh } from '../live.js';
 import { Badge, Card, Choice, type Column, Outcome, Table, type Tone } from '../parts.js';
 
@@ -27,7 +28,7 @@ function PoolCard({ pool }: { readonly pool: PoolStatus }) {
   const [answer, setAnswer] = useState({ text: '', isError: false });
 
   async function set({ address, port }: MemberStatus, state: MemberOverride): Promise<void> {
-    const member = endpoint(address, port);
+    const member = formatEndpoint(address, port);
     try {
       const path = `/v1/pools/${encodeURIComponent(pool.name)}/members/${encodeURIComponent(member)}`;
       const { now, holds } = await change<MemberChanged>(path, { state });
@@ -39,7 +40,7 @@ function PoolCard({ pool }: { readonly pool: PoolStatus }) {
   }
 
   const columns: readonly Column<MemberStatus>[] = [
-    { title: 'Member', cell: ({ address, port }) => endpoint(address, port) },
+    { title: 'Member', cell: ({ address, port }) => formatEndpoint(address, port) },
     { title: 'State', cell: ({ state }) => <Badge tone={tones[state]}>{state}</Badge> },
     { title: 'Since', cell: ({ since }) => (since === null ? '–' : moment(since)) },
     { title: 'Monitor says', cell: ({ reason }) => reason ?? '–' },
@@ -51,7 +52,7 @@ function PoolCard({ pool }: { readonly pool: PoolStatus }) {
       title: 'Set',
       cell: (member) => (
         <Choice
-          label={`State of ${endpoint(member.address, member.port)}`}
+          label={`State of ${formatEndpoint(member.address, member.port)}`}
           values={overrides}
           chosen={member.override}
           onChoose={(state) => void set(member, state)}
@@ -65,7 +66,7 @@ function PoolCard({ pool }: { readonly pool: PoolStatus }) {
         caption={captionOf(pool)}
         columns={columns}
         rows={pool.members}
-        keyOf={({ address, port }) => endpoint(address, port)}
+        keyOf={({ address, port }) => formatEndpoint(address, port)}
         empty="The pool has no member."
       />
       <Outcome {...answer} />

@@ -1,7 +1,8 @@
 /** All virtual servers; a page for each is in virtual_server.tsx. */
 
 import type { VirtualServerStatus } from '../../api.js';
-import { compact, count, endpoint } from '../format.js';
+import { formatEndpoint } from '../../wire/ip_address.js';
+import { compact, count } from '../format.js';
 import { rates, virtualServers } from '../live.js';
 import { Card, type Column, Table } from '../parts.js';
 import { route } from '../route.js';
@@ -27,7 +28,7 @@ const rateOf = (name: string) => rates.value.at(-1)?.virtualServers.find((each) 
 
 const columns: readonly Column<VirtualServerStatus>[] = [
   { title: 'Name', cell: ({ name }) => <a href={`#/virtual-servers/${encodeURIComponent(name)}`}>{name}</a> },
-  { title: 'Address', cell: ({ address, port, protocol }) => `${endpoint(address, port)} ${protocol}` },
+  { title: 'Address', cell: ({ address, port, protocol }) => `${formatEndpoint(address, port)} ${protocol}` },
   { title: 'State', cell: (server) => <Availability server={server} /> },
   { title: 'Pool', cell: ({ pool, membersUp, membersTotal }) => `${pool}, ${membersUp} of ${membersTotal} up` },
   { title: 'Mirroring', cell: ({ mirror }) => mirror },

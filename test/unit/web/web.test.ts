@@ -5,10 +5,9 @@
  * TCP port leads to its unix socket. Screenshots are left in out/web-screenshots.
  */
 
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -17,11 +16,13 @@ import type { Control } from '../../../src/api.js';
 import { type ApiServer, startApiServer } from '../../../src/io/api_server.js';
 import { failover, mirror, pools, stubControl, survival, virtualServers } from '../../support/control_stub.js';
 import { memoryCaptures } from '../../support/memory_captures.js';
+import { repositoryRoot } from '../../support/lab/paths.js';
 import { type Door, launchBrowser, noBrowser, openDoor } from '../../support/web/browser.js';
 import { contrastFaults } from '../../support/web/contrast.js';
+import { WebPage } from '../../support/web/page.js';
 
-const root = fileURLToPath(new URL('../../..', import.meta.url));
-const screenshots = join(root, 'out/web-screenshots');
+/** For expect.poll, whose own patience is a second: the machine may be busy. */
+const soon = { timeout: 15_000 };
 
 const pages = [
   { hash: '#/pair', title: 'Pair', says: survival.reasons[0]! },
@@ -38,24 +39,23 @@ describe.skipIf(noBrowser !== '')(`the web page${noBrowser}`, () => {
   let server: ApiServer | null;
   let door: Door;
   let page: Page;
-  let pageFaults: string[];
+  let web: WebPage;
 
   beforeAll(async () => {
-    if (!existsSync(join(root, 'out/web/index.html'))) throw new Error('the page is not built: run scripts/build');
-    mkdirSync(screenshots, { recursive: true });
+    if (!existsSync(join(repositoryRoot, 'out/web/index.html')))
+      throw new Error('the page is not built: run scripts/build');
     browser = await launchBrowser();
-  });
+  }, 60_000);
   afterAll(async () => browser?.close());
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'tandem-web-'));
-    pageFaults = [];
   });
   afterEach(async () => {
-    await page.context().close();
+    await web.close();
     door.server.close();
     await server?.close();
     rmSync(folder, { recursive: true });
-    expect(pageFaults).toEqual([]);
+    expect(web.faults).toEqual([]);
   });
 
   async function open(control: Control, colorScheme: 'light' | 'dark' = 'light', width = 1280): Promise<void> {
@@ -71,22 +71,12 @@ describe.skipIf(noBrowser !== '')(`the web page${noBrowser}`, () => {
       eventsEachMs: 100,
     });
     door = await openDoor(socketPath);
-    const baseURL = door.url;
-    const context = await browser.newContext({ baseURL, colorScheme, viewport: { width, height: 900 } });
-    page = await context.newPage();
-    page.on('pageerror', (error) => pageFaults.push(String(error)));
-    page.on('request', (request) => {
-      if (!request.url().startsWith(baseURL) && !request.url().startsWith('data:')) pageFaults.push(request.url());
-    });
-    await page.goto('/');
+    web = await WebPage.open(browser, door.url, { colorScheme, width });
+    page = web.page;
   }
 
-  async function show({ hash, says }: { readonly hash: string; readonly says: string }): Promise<void> {
-    await page.evaluate(`location.hash = '${hash}'`);
-    await page.locator('main').getByText(says).first().waitFor();
-  }
-
-  const mainText = () => page.locator('main').innerText();
+  const show = ({ hash, says }: { readonly hash: string; readonly says: string }) => web.show(hash, says);
+  const mainText = () => web.text();
 
   test('each page says what the API says', async () => {
     await open(stubControl());
@@ -121,8 +111,8 @@ describe.skipIf(noBrowser !== '')(`the web page${noBrowser}`, () => {
       const overhang = 'document.documentElement.scrollWidth - document.documentElement.clientWidth';
       expect(await page.evaluate(overhang), `${each.hash} scrolls sideways`).toBeLessThanOrEqual(0);
       expect(await page.evaluate(contrastFaults), `${each.hash}: text of too little contrast`).toEqual([]);
-      const name = `${each.hash.replaceAll(/\W+/g, '-').slice(1)}-${width}-${colorScheme}.png`;
-      await page.screenshot({ path: join(screenshots, name), fullPage: width < 3840 });
+      const name = `${each.hash.replaceAll(/\W+/g, '-').slice(1)}-${width}-${colorScheme}`;
+      await web.screenshot(name, width < 3840);
     }
   });
 
@@ -145,7 +135,7 @@ describe.skipIf(noBrowser !== '')(`the web page${noBrowser}`, () => {
     await show(pages[2]);
     expect(await page.getByRole('radio').count()).toBe(0);
     await page.getByRole('button', { name: 'Advanced' }).click();
-    expect(await mainText()).toContain('async: 12.5 ns (11 to 14)');
+    expect(await mainText()).toContain('async: 12.5 ns (11 to 14 ns)');
     await page.getByRole('radio', { name: 'commit' }).check();
     await page.getByRole('button', { name: 'Update' }).click();
     await page.getByText('until reload or restart').waitFor();
@@ -170,7 +160,7 @@ describe.skipIf(noBrowser !== '')(`the web page${noBrowser}`, () => {
     await page.getByRole('textbox', { name: 'Client' }).fill('198.51.100.7');
     await page.getByRole('button', { name: 'Show' }).click();
     await page.getByText('Part 1').waitFor();
-    await expect.poll(() => control.asked).toContain('connections null 0 50 {"address":"198.51.100.7","port":0}');
+    await expect.poll(() => control.asked, soon).toContain('connections null 0 50 {"address":"198.51.100.7","port":0}');
     expect(control.asked).toContain('connections null 50 50');
     await page.getByRole('textbox', { name: 'Client' }).fill('nowhere');
     await page.getByRole('button', { name: 'Show' }).click();
@@ -180,14 +170,14 @@ describe.skipIf(noBrowser !== '')(`the web page${noBrowser}`, () => {
   test('charts are drawn from events', async () => {
     await open(stubControl());
     await show(pages[2]);
-    await expect.poll(async () => page.locator('figcaption strong').allInnerTexts()).toEqual(['0', '0', '12.3K']);
+    await expect.poll(async () => page.locator('figcaption strong').allInnerTexts(), soon).toEqual(['0', '0', '12.3K']);
     // The third line is a plateau of 12,345: pixels of the accent colour, for each canvas.
     const drawn = `[...document.querySelectorAll('figure canvas')].map((canvas) => {
       const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
       return Array.from({ length: data.length / 4 }, (_, at) => data.slice(4 * at, 4 * at + 3))
         .some(([red, green, blue]) => blue > 150 && red < 60 && green < 130);
     })`;
-    await expect.poll(async () => page.evaluate(drawn), { timeout: 15_000 }).toEqual([true, true, true]);
+    await expect.poll(async () => page.evaluate(drawn), soon).toEqual([true, true, true]);
   });
 
   test('it says that the peer is gone', async () => {
@@ -205,7 +195,7 @@ describe.skipIf(noBrowser !== '')(`the web page${noBrowser}`, () => {
     await page.getByText('The daemon does not answer').waitFor();
     expect(await page.locator('output.notice').innerText()).toContain('last known figures');
     expect(await mainText()).toContain('12,345');
-    await page.screenshot({ path: join(screenshots, 'daemon-gone.png') });
+    await web.screenshot('daemon-gone');
   });
 
   test('without events it asks for everything', async () => {
@@ -215,9 +205,7 @@ describe.skipIf(noBrowser !== '')(`the web page${noBrowser}`, () => {
     await show(pages[0]);
     expect(await page.locator('[data-figure=survival]').innerText()).toContain('12,000');
     await show(pages[2]);
-    await expect
-      .poll(async () => page.locator('figcaption strong').allInnerTexts(), { timeout: 15_000 })
-      .toEqual(['0', '0', '12.3K']);
+    await expect.poll(async () => page.locator('figcaption strong').allInnerTexts(), soon).toEqual(['0', '0', '12.3K']);
   });
 
   test('where a token is asked for, it asks the reader for it', async () => {
@@ -231,6 +219,6 @@ describe.skipIf(noBrowser !== '')(`the web page${noBrowser}`, () => {
     await page.getByLabel('Token').fill('secret');
     await page.getByRole('button', { name: 'Go on' }).click();
     await show(pages[0]);
-    expect(await page.locator('output.notice').innerText()).toContain('Unit a, live');
+    expect(await page.locator('output.notice').innerText()).toContain('Unit a: main active, in sync, live');
   });
 });
