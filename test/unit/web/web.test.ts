@@ -14,9 +14,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 
 import type { Control } from '../../../src/api.js';
 import { type ApiServer, startApiServer } from '../../../src/io/api_server.js';
-import { failover, mirror, pools, stubControl, survival, virtualServers } from '../../support/control_stub.js';
-import { memoryCaptures } from '../../support/memory_captures.js';
+
+import { costs, failover, mirror, pools, stubControl, survival, virtualServers } from '../../support/control_stub.js';
 import { repositoryRoot } from '../../support/lab/paths.js';
+import { memoryCaptures } from '../../support/memory_captures.js';
 import { type Door, launchBrowser, noBrowser, openDoor } from '../../support/web/browser.js';
 import { contrastFaults } from '../../support/web/contrast.js';
 import { WebPage } from '../../support/web/page.js';
@@ -140,6 +141,39 @@ describe.skipIf(noBrowser !== '')(`the web page${noBrowser}`, () => {
     await page.getByRole('button', { name: 'Update' }).click();
     await page.getByText('until reload or restart').waitFor();
     expect(control.asked).toContain('setVirtualServer "www" {"mirror":"commit"}');
+  });
+
+  test('costs as scripts/bench writes them are said in sentences', async () => {
+    const row = (name: string, unit: string, median: number, least: number, most: number) => {
+      return { section: 'mirror', name, unit, median, least, most };
+    };
+    const rows = [
+      row('Tandem xdp, mirror async ÷ off: all new', 'ratio', 0.88252, 0.85, 0.9),
+      row('Tandem xdp, mirror commit ÷ off: all new', 'ratio', 0.354, 0.34, 0.4),
+      row('nft + conntrackd FT-FW, mirror on ÷ off: all new', 'ratio', 0.52, 0.5, 0.6),
+      row('Tandem xdp, mirror async: all new', 'M connections/s', 0.1585, 0.15, 0.16),
+      row('added by async: p50', 'µs', 15.8, 12, 30),
+    ];
+    await open({ ...stubControl(), costs: () => Promise.resolve({ ...costs, rows }) });
+    await show(pages[2]);
+    await page.getByRole('button', { name: 'Advanced' }).click();
+    const said = await page.locator('label.option').allInnerTexts();
+    expect(said[1]).toContain('off A failover loses every connection.');
+    expect(said[2]!.split('\n').slice(1)).toEqual([
+      'Throughput, all new: 88.3 % of what it is without (85 to 90 %)',
+      'Handshake, p50: 15.8 µs more (12 to 30 µs)',
+    ]);
+    expect(said[3]!.split('\n').slice(1)).toEqual(['Throughput, all new: 35.4 % of what it is without (34 to 40 %)']);
+  });
+
+  test('a slow daemon: the last figures stay, and it says of when they are', async () => {
+    await open(stubControl());
+    await show(pages[1]);
+    await page.route('**/v1/virtual-servers', () => {});
+    await page.locator('output.notice', { hasText: 'last known figures' }).waitFor();
+    expect(await mainText()).toContain('12,345');
+    await page.unroute('**/v1/virtual-servers');
+    await page.locator('output.notice', { hasText: 'live' }).waitFor();
   });
 
   test('a member is drained', async () => {
