@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "serial_number.h"
+
 namespace tandem {
 namespace {
 
@@ -14,6 +16,15 @@ constexpr size_t kSweepSlots = size_t{1} << 15;
 constexpr size_t kSides = 2;
 
 using Sums = std::array<std::array<DigestSum, kVirtualServersMax>, kSides>;
+
+// Sequences are kept less than this behind the newest: half of what makes an older one pass for a later one.
+constexpr uint32_t kBehindMax = uint32_t{1} << 30;
+
+// Of a group: the newest record that came.
+struct Newest {
+  uint16_t term = 0;
+  uint32_t sequence = 0;
+};
 
 // Of a group, for a lap that began under other roles to be thrown away.
 struct RoleSeen {
@@ -56,6 +67,13 @@ struct MirrorDigest::Impl {
     fold(&folded[at][connection.virtual_server], identity, sign);
     if (table->slot_of(connection) < cursor) fold(&lap[at][connection.virtual_server], identity, sign);
   }
+  // No record of its own can be on the way that is older than what it holds now, and newer than what it held.
+  void keep_comparable(Connection& connection) const {
+    const Newest& of = newest[connection.group];
+    const uint32_t behind = of.sequence - connection.sequence.load(relaxed);
+    if (connection.term.load(relaxed) != of.term || behind <= kBehindMax || behind >= 2 * kBehindMax) return;
+    connection.sequence.store(of.sequence - kBehindMax, relaxed);
+  }
   void begin_lap() {
     cursor = 0;
     roles = roles_now();
@@ -81,6 +99,7 @@ struct MirrorDigest::Impl {
   Roles roles{};
   size_t cursor = 0;  // slots before it are in `lap`
   bool is_ready = false;
+  std::array<Newest, kGroupsMax> newest{};
   uint64_t corrections = 0;
 };
 
@@ -136,6 +155,12 @@ void MirrorDigest::subtract(Side side, const Connection& connection) {
   impl_->fold_all(*this, side, connection, ~uint64_t{0});  // minus one, modulo 2^64
 }
 
+void MirrorDigest::note(uint8_t group, uint16_t term, uint32_t sequence) {
+  Newest& newest = impl_->newest[group];
+  const bool is_newer = term == newest.term ? later(sequence, newest.sequence) : later(term, newest.term);
+  if (is_newer) newest = {term, sequence};
+}
+
 void MirrorDigest::restart() {
   impl_->is_ready = false;
   impl_->begin_lap();
@@ -149,8 +174,9 @@ double MirrorDigest::sweep() {
   const size_t first = std::min(digest.cursor, end);
   const size_t stop = std::min(end, first + kSweepSlots);
   for (size_t slot = first; slot < stop; ++slot) {
-    const Connection* connection = digest.table->at(slot);
+    Connection* connection = digest.table->at(slot);
     if (connection == nullptr) continue;
+    if (counts(Side::kHeard, *connection)) digest.keep_comparable(*connection);
     for (const Side side : {Side::kTold, Side::kHeard}) {
       if (counts(side, *connection))
         fold(&digest.lap[static_cast<size_t>(side)][connection->virtual_server], identity(*connection), 1);

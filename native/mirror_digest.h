@@ -48,6 +48,10 @@ class MirrorDigest {
   void add(Side side, const Connection& connection);
   void subtract(Side side, const Connection& connection);
 
+  // A record of this group has come. A lap moves the sequences of connections that were told long ago, so that however
+  // many records passed meanwhile, the next one of theirs is later than what they hold (serial_number.h).
+  void note(uint8_t group, uint16_t term, uint32_t sequence);
+
   // What was folded so far proves nothing (roles changed, closes were lost): sums are not ready() before the next lap.
   void restart();
   bool ready() const;

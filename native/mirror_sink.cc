@@ -9,6 +9,7 @@
 #include "connection_close.h"
 #include "mirror.h"
 #include "policy.h"
+#include "serial_number.h"
 
 namespace tandem {
 namespace {
@@ -23,10 +24,6 @@ constexpr Deciseconds kPersistenceMax = 864'000;  // a day, as the config has it
 constexpr size_t kTogether = 32;
 // A worker may open or close a flow while its record is applied; each try meets another change.
 constexpr int kTriesMax = 8;
-
-// A number that wraps is later if it is ahead by less than half of its range (RFC 1982).
-bool later(uint16_t a, uint16_t b) { return static_cast<int16_t>(a - b) > 0; }
-bool later(uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) > 0; }
 
 // A record as it came: whole and valid, not yet translated.
 struct Parsed {
@@ -314,6 +311,7 @@ Applied MirrorSink::apply(const uint8_t* records, size_t bytes, uint8_t generati
       if (parsed.kind == wire::MirrorKind::kPersistence) continue;
       NewConnection& fresh = parsed.fresh;
       fresh.generation = generation;
+      if (sink.digest != nullptr) sink.digest->note(fresh.group, fresh.term, fresh.sequence);
       parsed.from_client = flow_of(fresh.family, fresh.protocol, fresh.client, fresh.virtual_address, fresh.client_port,
                                    fresh.virtual_port);
       parsed.hash = sink.table->hash(parsed.from_client);

@@ -239,6 +239,29 @@ TEST(digest_says_nothing_before_a_lap_nor_across_a_change_of_roles) {
   CHECK_EQ(pair.standby.heard().connections, 0u);
 }
 
+TEST(digest_laps_keep_the_sequence_of_a_quiet_connection_comparable) {
+  // More records of others than half of what 32 bits number.
+  constexpr uint32_t kStep = uint32_t{1} << 29, kSteps = 6;
+  Pair pair;
+  Connection* quiet = pair.active.open(numbered(100));
+  Connection* busy = pair.active.open(numbered(101));
+  for (Connection* connection : {quiet, busy}) pair.active.mark(*connection);
+  pair.standby.apply(pair.active.take());
+  const uint32_t first = busy->sequence.load();
+  const auto told_as = [&](uint32_t sequence) {
+    std::vector<uint8_t> batch = pair.active.take();
+    reinterpret_cast<wire::MirrorHead*>(batch.data())->sequence = sequence;
+    return pair.standby.apply(batch);
+  };
+  for (uint32_t step = 1; step < kSteps; ++step) {
+    pair.active.mark(*busy);
+    CHECK_EQ(told_as(first + step * kStep).applied, 1u);
+    pair.standby.digest.sweep();
+  }
+  pair.active.set_state(*quiet, TcpState::kFinClient);
+  CHECK_EQ(told_as(first + kSteps * kStep).applied, 1u);
+}
+
 TEST(digest_lost_closes_name_their_virtual_server) {
   MirrorUnit active(64), standby(64, 1, Role::kStandby);
   active.runtime->virtual_servers[3].mirror = MirrorRule{MirrorMode::kAsync};
