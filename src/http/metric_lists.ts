@@ -161,6 +161,16 @@ const MEMBER: readonly Row<MemberStatus>[] = [
 
 // ---------------------------------------------------------------------------------------------- mirror
 
+/** Cumulative, as a histogram's buckets are; [0] waited not at all, [n] less than 2^n microseconds. */
+function waits(buckets: readonly number[]) {
+  let sum = 0;
+  return buckets.map((count, index) => {
+    sum += count;
+    const below = index === 0 ? 0 : 2 ** index / 1e6;
+    return [{ le: index === buckets.length - 1 ? '+Inf' : String(below) }, sum] as const;
+  });
+}
+
 const MIRROR: readonly Row<MirrorStatus>[] = [
   ['tandem_mirror_channel_up', 'Whether the mirror channel is up', ({ channel }) => channel === 'up'],
   [
@@ -192,6 +202,11 @@ const MIRROR: readonly Row<MirrorStatus>[] = [
       [{ reason: 'full' }, sending.refusedFull],
       [{ reason: 'unknown' }, sending.unknown],
     ],
+  ],
+  [
+    'tandem_mirror_commit_handshakes_total',
+    'Handshakes with mirror: commit whose client was kept waiting for at most le seconds; for histogram_quantile()',
+    ({ commitLatency }) => waits(commitLatency),
   ],
   ['tandem_mirror_received_records_total', 'Records received', ({ receiving }) => receiving.records],
   ['tandem_mirror_received_batches_total', 'Batches received', ({ receiving }) => receiving.batches],

@@ -21,7 +21,13 @@ const counters = {
   counts: native.countNames.map((entry, index) => row(entry, 100 + index)),
   drops: native.dropNames.map((entry, index) => row(entry, 1_000 + index)),
 };
-const control: Control = { ...stub.stubControl(), counters: async () => counters };
+/** Five not at all, three below 2 us, one for longer than there are buckets. */
+const commitLatency = [5, 3, ...new Array<number>(stub.mirror.commitLatency.length - 3).fill(0), 1];
+const control: Control = {
+  ...stub.stubControl(),
+  counters: async () => counters,
+  mirror: async () => ({ ...stub.mirror, commitLatency }),
+};
 const text = await new Metrics(control).text();
 
 /** `name{label="value"}` to value, as the text has them. */
@@ -54,6 +60,8 @@ describe('what is told', () => {
     expect(series.get('tandem_mirror_in_sync{side="peer"}')).toBe(1);
     expect(series.get('tandem_mirror_in_sync{side="self"}')).toBe(0);
     expect(series.get('tandem_mirror_lag_seconds')).toBeCloseTo(0.0012);
+    const waited = (le: string) => series.get(`tandem_mirror_commit_handshakes_total{le="${le}"}`);
+    expect(['0', '0.000002', '0.000004', '+Inf'].map(waited)).toEqual([5, 8, 8, 9]);
     expect(series.get('tandem_traffic_group_role{traffic_group="main",role="standby"}')).toBe(1);
     expect(series.get('tandem_connections_would_be_lost')).toBe(stub.survival.wouldBeLost);
     expect(series.get('process_cpu_seconds_total')).toBeGreaterThan(0);
