@@ -1,4 +1,4 @@
-/** Completion in the shell: a script for bash, which asks `tandem complete` for the words that may follow. */
+/** Completion in the shell: a script for each, which asks `tandem complete` for the words that may follow. */
 
 import { type Application, buildChoiceParser, buildCommand, proposeCompletions } from '@stricli/core';
 
@@ -17,13 +17,31 @@ _tandem() {
 complete -o default -F _tandem tandem
 `;
 
-const SHELLS = ['bash'] as const;
+const ZSH = `#compdef tandem
+# Completion of tandem for zsh: source it behind compinit, or put it as _tandem into a directory of $fpath.
+_tandem() {
+  local -a proposed
+  proposed=(\${(f)"$(tandem complete "\${(j: :)words[1,CURRENT-1]} $PREFIX" 2>/dev/null)"})
+  if (($#proposed)); then compadd -a proposed; else _files; fi
+}
+if [[ $funcstack[1] == _tandem ]]; then _tandem "$@"; else compdef _tandem tandem; fi
+`;
 
-export const completion = buildCommand<Record<never, never>, [shell: 'bash'], CliContext>({
+const FISH = `# Completion of tandem for fish: source it, or put it at ~/.config/fish/completions/tandem.fish.
+complete -c tandem -a '(tandem complete (string join " " (commandline -opc) (commandline -ct)) 2>/dev/null)'
+`;
+
+const SCRIPTS = { bash: BASH, zsh: ZSH, fish: FISH } as const;
+type Shell = keyof typeof SCRIPTS;
+const SHELLS = Object.keys(SCRIPTS) as Shell[];
+
+export const completion = buildCommand<Record<never, never>, [shell: Shell], CliContext>({
   docs: {
-    brief: 'Print the script that completes commands, flags and names: completion bash',
+    brief: `Print the script that completes commands, flags and names: completion ${SHELLS.join('|')}`,
     fullDescription: [
-      'For this shell: source <(tandem completion bash). For all of them: write it to /etc/bash_completion.d/tandem.',
+      'For this shell: source <(tandem completion bash), the same with zsh, or tandem completion fish | source.',
+      "For all of them: write it to /etc/bash_completion.d/tandem, to _tandem in a directory of zsh's $fpath, or to",
+      '~/.config/fish/completions/tandem.fish.',
       'Names of virtual servers, pools, members and traffic groups come from the daemon, where it answers.',
     ].join('\n'),
   },
@@ -32,16 +50,16 @@ export const completion = buildCommand<Record<never, never>, [shell: 'bash'], Cl
       kind: 'tuple',
       parameters: [
         {
-          parse: buildChoiceParser([...SHELLS]),
+          parse: buildChoiceParser(SHELLS),
           placeholder: 'SHELL',
-          brief: 'bash',
+          brief: SHELLS.join(', '),
           proposeCompletions: (partial: string) => SHELLS.filter((shell) => shell.startsWith(partial)),
         },
       ],
     },
   },
-  func(this: CliContext) {
-    this.process.stdout.write(BASH);
+  func(this: CliContext, _flags, shell) {
+    this.process.stdout.write(SCRIPTS[shell]);
   },
 });
 

@@ -66,7 +66,7 @@ class AnotherRoot {
 
 /** Paths that the package may have, and the permissions of what stands there. */
 const allowed =
-  /^\.\/(usr\/(lib\/tandem|share\/(doc\/tandem|man\/man1|bash-completion)|bin\/tandem$)|lib\/systemd\/system\/)/;
+  /^\.\/(usr\/(lib\/tandem|share\/(doc\/tandem|man\/man1|bash-c|zsh|fish)|bin\/tandem$)|lib\/systemd\/system\/)/;
 
 function expectTidy(file: string): void {
   const lines = execFileSync('dpkg-deb', ['--contents', file], { encoding: 'utf8', maxBuffer: 1 << 26 })

@@ -27,7 +27,7 @@ test.each([
   ['tandem pool web member 10.2.0.11:80 d', ['draining', 'down']],
   ['tandem standby ma', ['main']],
   ['tandem show connections --virtual w', ['www']],
-  ['tandem completion ', ['bash']],
+  ['tandem completion ', ['bash', 'zsh', 'fish']],
 ])('%s', async (line, words) => {
   expect(await proposed(line)).toEqual(words);
 });
@@ -65,4 +65,45 @@ printf "%s\\n" "\${COMPREPLY[@]}"
     expect(bash('tandem sh', 'show\\n')).toMatchObject({ stdout: 'show\n', status: 0 });
     expect(bash('tandem pool web member 10.2.0.11:', '10.2.0.11:80\\n10.2.0.11:81\\n').stdout).toBe('80\n81\n');
   });
+});
+
+test('the script, in zsh: asks with the line up to the cursor, and offers files if nothing is proposed', async () => {
+  const script = (await runCli(['completion', 'zsh'])).out;
+  const zsh = (answer: string) =>
+    spawnSync(
+      'zsh',
+      [
+        '--no-rcs',
+        '-c',
+        `compdef() { print "completes $2 with $1" }
+eval "$SCRIPT"
+tandem() { print -r "asked: $1: $2" >&2; printf "$ANSWER" }
+compadd() { print -rl -- "\${(@P)2}" }
+_files() { print files }
+words=(tandem virtual w) CURRENT=3 PREFIX=w
+eval "\${functions[_tandem]//2>/dev/null/}"`,
+      ],
+      { encoding: 'utf8', env: { ...process.env, ANSWER: answer, SCRIPT: script } },
+    );
+  expect(zsh('www\\nweb\\n')).toMatchObject({
+    stdout: 'completes tandem with _tandem\nwww\nweb\n',
+    stderr: 'asked: complete: tandem virtual w\n',
+  });
+  expect(zsh('').stdout).toBe('completes tandem with _tandem\nfiles\n');
+});
+
+test('the script, in fish: what fish makes of it', async () => {
+  const script = (await runCli(['completion', 'fish'])).out;
+  const fish = spawnSync(
+    'fish',
+    [
+      '--no-config',
+      '-c',
+      `function tandem; echo "$argv[2]" | string replace -a " " "_"; end
+printf "%s" "$SCRIPT" | source
+complete -C "tandem virtual w"`,
+    ],
+    { encoding: 'utf8', env: { ...process.env, SCRIPT: script, HOME: '/nonexistent' } },
+  );
+  expect(fish.stdout).toContain('tandem_virtual_w');
 });
