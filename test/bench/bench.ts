@@ -41,7 +41,7 @@ interface Command {
 
 async function main(args: readonly string[]): Promise<void> {
   if (args[0] === 'readme') {
-    return writeChapter(sections.filter(({ onRequest }) => onRequest !== true).map(({ name }) => name));
+    return writeChapter(sections.map(({ name }) => name));
   }
   const command = parse(args);
   const machine = describeMachine();
