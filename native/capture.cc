@@ -1,7 +1,5 @@
 #include "capture.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -143,29 +141,6 @@ uint64_t Capture::missed(size_t device) const {
   uint64_t sum = 0;
   for (size_t worker = 0; worker < workers_; ++worker) sum += lanes_[worker]->missed[device].load(relaxed);
   return sum;
-}
-
-// ---- CaptureSlot
-
-Capture* CaptureSlot::announce(size_t worker, Capture* capture) {
-  for (;;) {
-    // Sequentially consistent: either swap() sees this word, or this load sees swap()'s store.
-    readers_[worker].capture.store(capture, std::memory_order_seq_cst);
-    Capture* again = current_.load(std::memory_order_seq_cst);
-    if (again == capture) return capture;
-    capture = again;
-  }
-}
-
-void CaptureSlot::swap(std::unique_ptr<Capture> next) {
-  const Capture* old = current_.exchange(next.release(), std::memory_order_seq_cst);
-  for (Reader& reader : readers_) {
-    while (old != nullptr && reader.capture.load(std::memory_order_seq_cst) == old) {
-      const timespec pause{0, 20'000};  // a burst takes tens of microseconds
-      nanosleep(&pause, nullptr);
-    }
-  }
-  delete old;
 }
 
 // ---- CaptureTap

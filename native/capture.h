@@ -20,6 +20,7 @@
 #include "conn_table.h"
 #include "forward.h"
 #include "frame.h"
+#include "hazard_slot.h"
 #include "limits.h"
 #include "policy.h"
 #include "wire/parse.h"
@@ -100,37 +101,7 @@ class Capture {
   std::array<std::unique_ptr<Lane>, kWorkersMax> lanes_;
 };
 
-// As PolicySlot: each worker says which capture it works with, so that one that ended is freed when nobody does.
-class CaptureSlot {
- public:
-  CaptureSlot() = default;
-  CaptureSlot(const CaptureSlot&) = delete;
-  CaptureSlot& operator=(const CaptureSlot&) = delete;
-  ~CaptureSlot() { delete current_.load(); }
-
-  // A worker: the capture for the coming pass, valid until leave(); nullptr: none, and leave() need not be called.
-  Capture* enter(size_t worker) {
-    Capture* capture = current_.load(std::memory_order_acquire);
-    if (capture == nullptr) [[likely]]
-      return nullptr;
-    return announce(worker, capture);
-  }
-  void leave(size_t worker) { readers_[worker].capture.store(nullptr, std::memory_order_release); }
-
-  // The JavaScript thread.
-  Capture* current() const { return current_.load(std::memory_order_relaxed); }
-  // Returns when the one before is used by nobody and freed.
-  void swap(std::unique_ptr<Capture> next);
-
- private:
-  struct alignas(64) Reader {
-    std::atomic<Capture*> capture{nullptr};
-  };
-  Capture* announce(size_t worker, Capture* capture);
-
-  std::atomic<Capture*> current_{nullptr};
-  std::array<Reader, kWorkersMax> readers_;
-};
+using CaptureSlot = HazardSlot<Capture>;
 
 // A worker's frames on their way into the ring. The order of a burst is
 //   arrived() before it is forwarded -> refused() for what a device does not take -> settle() before the flush

@@ -3,7 +3,7 @@
 //
 // Threads: everything here is called on the JavaScript thread. It takes part in the connection table as
 // participant number `workers`, and touches what workers share only through the words that runtime.h,
-// policy_slot.h and shared_state.h name.
+// hazard_slot.h and shared_state.h name.
 //
 // The MAC addresses of the devices are read at start; a change of one while Tandem runs is not followed.
 #pragma once

@@ -8,7 +8,7 @@ import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { Control } from '../api.js';
 import { LISTS, type Metric, type Seen } from '../http/metric_lists.js';
 
-/** Each look wakes the process; the library's own 10 ms cost an idle unit half a percent of a core. */
+/** Each look wakes the process; the library's own are 10 ms apart. */
 const EVENT_LOOP_LOOK_MS = 100;
 
 export class Metrics {

@@ -6,7 +6,7 @@
 
 import { request } from 'node:http';
 import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect } from 'vitest';
+import { expect } from 'vitest';
 
 import type { ConnectionRow, PoolStatus, Survival, VirtualServerStatus } from '../../src/api.js';
 import { ApiClient } from '../../src/io/api_client.js';
@@ -17,70 +17,69 @@ import { serverAddress, virtualAddress } from '../support/lab/topology.js';
 import { startIdle, startServers } from '../support/lab/traffic.js';
 import { startPair, type Unit } from '../support/lab/unit.js';
 import { pause } from '../support/traffic/time.js';
-import { launchBrowser, noBrowser, openDoor } from '../support/web/browser.js';
+import { browserOfFile, noBrowser, openDoor } from '../support/web/browser.js';
 import { WebPage } from '../support/web/page.js';
 
 const IDLE = 40;
-const LAUNCH_MS = 60_000;
+const browser = browserOfFile();
 
-let browser: Browser | null = null;
-beforeAll(async () => {
-  if (noBrowser === '') browser = await launchBrowser();
-}, LAUNCH_MS);
-afterAll(() => browser?.close());
+labTest(
+  'the API, the CLI, /metrics and the web page tell the same',
+  async (lab) => {
+    await startServers(lab);
+    const pair = await startPair(lab, { mirror: 'async' });
+    const idle = await startIdle(lab, IDLE);
+    await pair.b.waitUntil('holding them', ({ table }) => table.used >= IDLE);
 
-labTest('the API, the CLI, /metrics and the web page tell the same', async (lab) => {
-  await startServers(lab);
-  const pair = await startPair(lab, { mirror: 'async' });
-  const idle = await startIdle(lab, IDLE);
-  await pair.b.waitUntil('holding them', ({ table }) => table.used >= IDLE);
+    for (const unit of [pair.a, pair.b]) {
+      const api = new ApiClient(unit.socket);
+      const before = await api.counters();
+      const metrics = await scrape(unit.socket);
+      const servers = await api.virtualServers();
+      const pools = await api.pools();
+      const shown = JSON.parse(await unit.tandem('show', 'virtual', '--json')) as VirtualServerStatus[];
+      const shownPools = JSON.parse(await unit.tandem('show', 'pool', '--json')) as PoolStatus[];
+      const shownCounters = await unit.show('counters');
 
-  for (const unit of [pair.a, pair.b]) {
-    const api = new ApiClient(unit.socket);
-    const before = await api.counters();
-    const metrics = await scrape(unit.socket);
-    const servers = await api.virtualServers();
-    const pools = await api.pools();
-    const shown = JSON.parse(await unit.tandem('show', 'virtual', '--json')) as VirtualServerStatus[];
-    const shownPools = JSON.parse(await unit.tandem('show', 'pool', '--json')) as PoolStatus[];
-    const shownCounters = await unit.show('counters');
-
-    expect(shown).toEqual(servers);
-    expect(shownPools.map(withoutTimes)).toEqual(pools.map(withoutTimes));
-    expect(servers.find(({ name }) => name === 'echo')!.connections).toBe(IDLE);
-    for (const { name, connections, opened, packetsIn, bytesOut, membersUp } of servers) {
-      const of = (metric: string, more = '') =>
-        metrics.get(`tandem_virtual_server_${metric}{virtual_server="${name}"${more}}`);
-      expect(
-        [of('connections'), of('connections_opened_total'), of('members_up')],
-        `virtual server ${name} of unit ${unit.name}`,
-      ).toEqual([connections, opened, membersUp]);
-      const ways = [of('packets_total', ',direction="in"'), of('bytes_total', ',direction="out"')];
-      expect(ways).toEqual([packetsIn, bytesOut]);
-    }
-    for (const { name, members } of pools) {
-      for (const { address, port, connections } of members) {
-        const member = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
-        expect(metrics.get(`tandem_member_connections{pool="${name}",member="${member}"}`)).toBe(connections);
+      expect(shown).toEqual(servers);
+      expect(shownPools.map(withoutTimes)).toEqual(pools.map(withoutTimes));
+      expect(servers.find(({ name }) => name === 'echo')!.connections).toBe(IDLE);
+      for (const { name, connections, opened, packetsIn, bytesOut, membersUp } of servers) {
+        const of = (metric: string, more = '') =>
+          metrics.get(`tandem_virtual_server_${metric}{virtual_server="${name}"${more}}`);
+        expect(
+          [of('connections'), of('connections_opened_total'), of('members_up')],
+          `virtual server ${name} of unit ${unit.name}`,
+        ).toEqual([connections, opened, membersUp]);
+        const ways = [of('packets_total', ',direction="in"'), of('bytes_total', ',direction="out"')];
+        expect(ways).toEqual([packetsIn, bytesOut]);
       }
+      for (const { name, members } of pools) {
+        for (const { address, port, connections } of members) {
+          const member = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+          expect(metrics.get(`tandem_member_connections{pool="${name}",member="${member}"}`)).toBe(connections);
+        }
+      }
+      // Frames come at any time (ARP, adverts), so each counter lies between what was told before and after.
+      for (const { name, value } of before.counts) {
+        const metric = metrics.get(`tandem_datapath_${name}_total`)!;
+        const after = shownCounters.counts.find((row) => row.name === name)!.value;
+        expect([value <= metric, metric <= after], `${name}: ${value}, ${metric}, ${after}`).toEqual([true, true]);
+      }
+      const status = await unit.status();
+      expect(metrics.get('tandem_table_connections')).toBe(status.table.used);
+      expect(metrics.get('tandem_mirror_in_sync{side="peer"}')).toBe(1);
+      const role = status.trafficGroups[0]!.role;
+      expect(metrics.get(`tandem_traffic_group_role{traffic_group="main",role="${role}"}`)).toBe(1);
+      const survival = await api.survival();
+      expect([survival.wouldBeLost, survival.wouldSurvive]).toEqual([0, status.table.used]);
+      await comparePage(browser(), unit, servers, survival);
     }
-    // Frames come at any time (ARP, adverts), so each counter lies between what was told before and after.
-    for (const { name, value } of before.counts) {
-      const metric = metrics.get(`tandem_datapath_${name}_total`)!;
-      const after = shownCounters.counts.find((row) => row.name === name)!.value;
-      expect([value <= metric, metric <= after], `${name}: ${value}, ${metric}, ${after}`).toEqual([true, true]);
-    }
-    const status = await unit.status();
-    expect(metrics.get('tandem_table_connections')).toBe(status.table.used);
-    expect(metrics.get('tandem_mirror_in_sync{side="peer"}')).toBe(1);
-    const role = status.trafficGroups[0]!.role;
-    expect(metrics.get(`tandem_traffic_group_role{traffic_group="main",role="${role}"}`)).toBe(1);
-    const survival = await api.survival();
-    expect([survival.wouldBeLost, survival.wouldSurvive]).toEqual([0, status.table.used]);
-    if (browser !== null) await comparePage(browser, unit, servers, survival);
-  }
-  expect(await idle.stop()).toEqual({ survived: IDLE, hung: 0, reset: 0 });
-});
+    expect(await idle.stop()).toEqual({ survived: IDLE, hung: 0, reset: 0 });
+  },
+  60_000,
+  () => noBrowser || null,
+);
 
 /** The page asks each 2 s; idle connections change nothing meanwhile. */
 async function comparePage(browser: Browser, unit: Unit, servers: readonly VirtualServerStatus[], survival: Survival) {

@@ -4,27 +4,20 @@
  * of each page before and after are left in out/web-screenshots.
  */
 
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect } from 'vitest';
+import { expect } from 'vitest';
 
 import { ApiClient } from '../../src/io/api_client.js';
 import { labTest } from '../support/lab/lab_test.js';
 import { startEcho, startIdle, startServers } from '../support/lab/traffic.js';
 import { hasRole, startPair } from '../support/lab/unit.js';
 import { streamOutcome } from '../support/traffic/outcome.js';
-import { launchBrowser, noBrowser, openDoor } from '../support/web/browser.js';
+import { browserOfFile, noBrowser, openDoor } from '../support/web/browser.js';
 import { WebPage } from '../support/web/page.js';
 
 const IDLE = 40;
 /** For expect.poll, whose own patience is a second: the machine may be busy. */
 const soon = { timeout: 15_000 };
-const LAUNCH_MS = 60_000;
-
-let browser: Browser | null = null;
-beforeAll(async () => {
-  if (noBrowser === '') browser = await launchBrowser();
-}, LAUNCH_MS);
-afterAll(() => browser?.close());
+const browser = browserOfFile();
 
 const pages = [
   { hash: '#/pair', says: 'If this unit failed now' },
@@ -36,7 +29,7 @@ const pages = [
 ] as const;
 
 labTest(
-  `the web page says what the API says, and follows a failover${noBrowser}`,
+  'the web page says what the API says, and follows a failover',
   async (lab) => {
     await startServers(lab);
     const pair = await startPair(lab, { mirror: 'async' });
@@ -44,7 +37,7 @@ labTest(
     await pair.b.waitUntil('holding them', ({ table }) => table.used > IDLE);
     const api = new ApiClient(pair.b.socket);
     const door = await openDoor(pair.b.socket);
-    const web = await WebPage.open(browser!, door.url);
+    const web = await WebPage.open(browser(), door.url);
 
     const photograph = async (when: string) => {
       for (const { hash, says } of pages) {

@@ -5,6 +5,15 @@
 namespace tandem::test {
 namespace {
 
+// So many half-open connections that are past their idle timeout.
+void open_expired(Unit* unit, uint16_t count) {
+  for (uint16_t port = 1; port <= count; ++port) {
+    unit->forward(tcp_frame(kFromClient, kToServer, {.source_port = port, .destination_port = 80, .flags = kSyn}),
+                  kClientDevice);
+  }
+  unit->now += 6 * kSecond;
+}
+
 TEST(idle_connections_expire_by_their_state_and_give_their_port_back) {
   Unit unit;
   REQUIRE(unit.ready);
@@ -54,11 +63,7 @@ TEST(a_standby_unit_ages_what_nobody_mirrors) {
 TEST(the_sweep_is_bounded_and_wraps) {
   Unit unit(two_sided_policy(), 256);
   REQUIRE(unit.ready);
-  for (uint16_t port = 1; port <= 100; ++port) {
-    unit.forward(tcp_frame(kFromClient, kToServer, {.source_port = port, .destination_port = 80, .flags = kSyn}),
-                 kClientDevice);
-  }
-  unit.now += 6 * kSecond;
+  open_expired(&unit, 100);
   SweepCursor cursor{unit.table.slots() - 3};
   const ForwardContext with = unit.context();
   for (size_t budget = 0; budget < unit.table.slots(); budget += 8) {
@@ -73,11 +78,7 @@ TEST(the_parts_of_all_workers_are_every_slot_that_was_used_and_no_other) {
   constexpr size_t kParts = 3;
   Unit unit(two_sided_policy(), 256);
   REQUIRE(unit.ready);
-  for (uint16_t port = 1; port <= 100; ++port) {
-    unit.forward(tcp_frame(kFromClient, kToServer, {.source_port = port, .destination_port = 80, .flags = kSyn}),
-                 kClientDevice);
-  }
-  unit.now += 6 * kSecond;
+  open_expired(&unit, 100);
   const ForwardContext with = unit.context();
   for (size_t part = 0; part < kParts; ++part) {
     const uint64_t before = unit.count(Count::kExpired);

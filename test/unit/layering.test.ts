@@ -96,7 +96,7 @@ interface NativeLayer {
 
 const base = [
   ...['clock', 'counters', 'frame', 'icmp_pace', 'limits', 'mac_address', 'pace', 'ring', 'system_error'],
-  ...['capture_ring', 'reserved_memory', 'seam', 'serial_number', 'spin_lock'],
+  ...['capture_ring', 'hazard_slot', 'reserved_memory', 'seam', 'serial_number', 'spin_lock'],
 ];
 const tables = [
   ...[

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 
 import { type Browser, chromium } from 'playwright-core';
+import { afterAll, beforeAll } from 'vitest';
 
 const program = '/usr/bin/chromium';
 
@@ -17,6 +18,18 @@ export function launchBrowser(): Promise<Browser> {
     executablePath: program,
     args: ['--no-sandbox', '--disable-gpu', '--no-first-run', ...quiet],
   });
+}
+
+const LAUNCH_MS = 60_000;
+
+/** One for all tests of a file, which are skipped where there is `noBrowser`. To be called outside of them. */
+export function browserOfFile(): () => Browser {
+  let browser: Browser | null = null;
+  beforeAll(async () => {
+    if (noBrowser === '') browser = await launchBrowser();
+  }, LAUNCH_MS);
+  afterAll(() => browser?.close());
+  return () => browser!;
 }
 
 export interface Door {
