@@ -282,7 +282,7 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
     return Napi::Boolean::New(info.Env(), engine_->mirror().bulk_running());
   }
   Napi::Value lost_closes(const Napi::CallbackInfo& info) { return lost_servers(info, *engine_); }
-  void restart_digests(const Napi::CallbackInfo&) { engine_->digest().restart(); }
+  void restart_digests(const Napi::CallbackInfo& info) { tandem::restart_digests(info, *engine_); }
   Napi::Value sweep_digests(const Napi::CallbackInfo& info) {
     return Napi::Number::New(info.Env(), engine_->sweep_digest());
   }

@@ -94,6 +94,7 @@ class Engine;
 std::optional<std::bitset<kVirtualServersMax>> servers_of(const Napi::CallbackInfo& info, size_t index,
                                                           const Engine& engine, const char* where);
 Napi::Value lost_servers(const Napi::CallbackInfo& info, Engine& engine);
+void restart_digests(const Napi::CallbackInfo& info, Engine& engine);
 Napi::Value read_digests(const Napi::CallbackInfo& info, Engine& engine);
 
 // addon_capture.cc

@@ -38,6 +38,12 @@ Napi::Value lost_servers(const Napi::CallbackInfo& info, Engine& engine) {
   return names_of(info.Env(), engine, engine.mirror().lost_servers());
 }
 
+void restart_digests(const Napi::CallbackInfo& info, Engine& engine) {
+  if (info[0].IsUndefined()) return engine.digest().restart();
+  const std::optional<ServerSet> servers = servers_of(info, 0, engine, "restartDigests");
+  if (servers.has_value()) engine.digest().restart(*servers);
+}
+
 Napi::Value read_digests(const Napi::CallbackInfo& info, Engine& engine) {
   const Napi::Env env = info.Env();
   static constexpr const char* kSides[] = {"told", "heard"};
@@ -49,17 +55,24 @@ Napi::Value read_digests(const Napi::CallbackInfo& info, Engine& engine) {
   const MirrorDigest& digest = engine.digest();
   const auto side = wanted == kSides[0] ? MirrorDigest::Side::kTold : MirrorDigest::Side::kHeard;
   if (!digest.ready() || (side == MirrorDigest::Side::kTold && !engine.digest_in_order())) return env.Null();
-  Napi::Array rows = Napi::Array::New(env);
+  Napi::Array sums = Napi::Array::New(env), unsummed = Napi::Array::New(env);
   for (uint16_t id = 0; id < kVirtualServersMax; id++) {
+    if (!digest.ready(id)) {
+      unsummed.Set(unsummed.Length(), engine.server_name(id));
+      continue;
+    }
     const DigestSum sum = digest.sum(side, id);
     if (sum == DigestSum{}) continue;
     Napi::Object row = Napi::Object::New(env);
     row.Set("name", engine.server_name(id));
     row.Set("connections", static_cast<double>(sum.connections));
     row.Set("identities", Napi::BigInt::New(env, sum.identities));
-    rows.Set(rows.Length(), row);
+    sums.Set(sums.Length(), row);
   }
-  return rows;
+  Napi::Object digests = Napi::Object::New(env);
+  digests.Set("sums", sums);
+  digests.Set("unsummed", unsummed);
+  return digests;
 }
 
 }  // namespace tandem

@@ -50,7 +50,6 @@ struct MirrorDictionary {
 };
 
 // Virtual servers by id.
-using ServerSet = std::bitset<kVirtualServersMax>;
 
 class MirrorSource {
  public:

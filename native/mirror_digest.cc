@@ -76,6 +76,7 @@ struct MirrorDigest::Impl {
   }
   void begin_lap() {
     cursor = 0;
+    lost_in_lap.reset();
     roles = roles_now();
     for (auto& side : lap) side.fill({});
   }
@@ -83,8 +84,9 @@ struct MirrorDigest::Impl {
     if (roles == roles_now()) {
       for (size_t side = 0; side < kSides && is_ready; ++side)
         for (size_t server = 0; server < kVirtualServersMax; ++server)
-          corrections += folded[side][server] == lap[side][server] ? 0 : 1;
+          corrections += folded[side][server] == lap[side][server] || unsummed[server] ? 0 : 1;
       folded = lap;
+      unsummed = lost_in_lap;
       is_ready = true;
     } else {
       is_ready = false;
@@ -99,6 +101,7 @@ struct MirrorDigest::Impl {
   Roles roles{};
   size_t cursor = 0;  // slots before it are in `lap`
   bool is_ready = false;
+  ServerSet unsummed, lost_in_lap;
   std::array<Newest, kGroupsMax> newest{};
   uint64_t corrections = 0;
 };
@@ -165,6 +168,13 @@ void MirrorDigest::restart() {
   impl_->is_ready = false;
   impl_->begin_lap();
 }
+
+void MirrorDigest::restart(const ServerSet& servers) {
+  impl_->unsummed |= servers;
+  impl_->lost_in_lap |= servers;
+}
+
+bool MirrorDigest::ready(uint16_t virtual_server) const { return ready() && !impl_->unsummed[virtual_server]; }
 
 bool MirrorDigest::ready() const { return impl_->is_ready && impl_->roles == impl_->roles_now(); }
 

@@ -17,6 +17,7 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -27,6 +28,8 @@
 #include "shared_state.h"
 
 namespace tandem {
+
+using ServerSet = std::bitset<kVirtualServersMax>;
 
 struct DigestSum {
   uint64_t connections = 0;
@@ -52,9 +55,12 @@ class MirrorDigest {
   // many records passed meanwhile, the next one of theirs is later than what they hold (serial_number.h).
   void note(uint8_t group, uint16_t term, uint32_t sequence);
 
-  // What was folded so far proves nothing (roles changed, closes were lost): sums are not ready() before the next lap.
+  // What was folded so far proves nothing, since roles changed: sums are not ready() before the next lap.
   void restart();
   bool ready() const;
+  // Of these alone, since their closes were lost: the lap under way may have passed by what is gone.
+  void restart(const ServerSet& servers);
+  bool ready(uint16_t virtual_server) const;
   // Looks at a bounded number of slots, and gives the share of a lap that this was, 0..1.
   double sweep();
   DigestSum sum(Side side, uint16_t virtual_server) const;

@@ -233,6 +233,13 @@ export interface Digest {
   readonly identities: bigint;
 }
 
+export interface Digests {
+  /** Of virtual servers that have connections. */
+  readonly sums: readonly Digest[];
+  /** Virtual servers whose sums prove nothing now. */
+  readonly unsummed: readonly string[];
+}
+
 export interface ConnectionRow {
   readonly virtualServer: string;
   /** `tcp`, `udp`, else the IANA number. */
@@ -351,15 +358,18 @@ export interface Datapath {
   bulkAnnounced(): number;
   /** Virtual servers that lost closes since their last bulk began (too many waited): the peer needs another. */
   lostCloses(): string[];
-  /** What was summed so far proves nothing: digests() gives null until a lap over the table is complete. */
-  restartDigests(): void;
+  /**
+   * What was summed so far proves nothing: digests() gives null until a lap over the table is complete; with names,
+   * these are `unsummed` until one that began after this is.
+   */
+  restartDigests(virtualServers?: readonly string[]): void;
   /** Walks through a bounded part of the table, and gives the share of a lap that this was, 0..1. */
   sweepDigests(): number;
   /**
    * `told`: of what takeMirror() has given so far, for groups active here. `heard`: of what applyMirror() has applied,
-   * for the others. Virtual servers without connections are left out. Null: not known now.
+   * for the others. Null: not known now.
    */
-  digests(side: 'told' | 'heard'): Digest[] | null;
+  digests(side: 'told' | 'heard'): Digests | null;
   /** Names by the peer's ids: what records of the peer refer to. */
   setMirrorDictionary(dictionary: MirrorDictionary): void;
   /** Ours, to be told to the peer. */

@@ -6,34 +6,41 @@
  */
 
 import type { Survival, VirtualServerStatus, VirtualServerSurvival } from '../api.js';
-import type { Digest } from '../datapath.js';
+import type { Digest, Digests } from '../datapath.js';
 import type { MirrorStatus as ChannelStatus } from '../mirror/status.js';
 
 export interface Standing {
   readonly at: string;
   readonly servers: readonly VirtualServerStatus[];
   /** Null: not summed now. */
-  readonly told: readonly Pick<Digest, 'name' | 'connections'>[] | null;
+  readonly told:
+    | (Pick<Digests, 'unsummed'> & { readonly sums: readonly Pick<Digest, 'name' | 'connections'>[] })
+    | null;
   readonly channel: Pick<ChannelStatus, 'link' | 'inSync' | 'queueBatches' | 'lagMs' | 'bulk'>;
 }
 
 export function survivalOf({ at, servers, told, channel }: Standing): Survival {
-  const counts = told === null ? null : new Map(told.map(({ name, connections }) => [name, connections]));
+  const counts = new Map(told?.sums.map(({ name, connections }) => [name, connections]));
+  const isSummed = (name: string): boolean => told !== null && !told.unsummed.includes(name);
   const share = announcedShare(servers, channel.bulk);
-  const rows = servers.map((server) => ofServer(server, counts, channel, share));
+  const rows = servers.map((server) => {
+    const count = isSummed(server.name) ? (counts.get(server.name) ?? 0) : null;
+    return ofServer(server, count, channel, share);
+  });
+  const areSummed = rows.every(({ name, mode }) => mode === 'off' || isSummed(name));
   const sum = (of: 'wouldSurvive' | 'wouldBeLost') => rows.reduce((total, row) => total + row[of], 0);
   return {
     at,
     wouldSurvive: sum('wouldSurvive'),
     wouldBeLost: sum('wouldBeLost'),
-    reasons: reasonsOf(rows, channel, counts !== null),
+    reasons: reasonsOf(rows, channel, areSummed),
     virtualServers: rows,
   };
 }
 
 function ofServer(
   { name, mirror, role, connections }: VirtualServerStatus,
-  told: ReadonlyMap<string, number> | null,
+  told: number | null,
   channel: Standing['channel'],
   share: number,
 ): VirtualServerSurvival {
@@ -47,7 +54,7 @@ function ofServer(
   if (mirror === 'off') return row(0, 'mirroring is off');
   if (channel.link !== 'open') return row(0, 'the mirror channel is down');
   if (!channel.inSync.peer) return row(Math.floor(share * connections), notInSync(channel));
-  if (told !== null) return row(told.get(name) ?? 0, 'the peer was not told of them (yet)');
+  if (told !== null) return row(told, 'the peer was not told of them (yet)');
   return row(connections, '');
 }
 
@@ -68,7 +75,7 @@ function notInSync({ bulk }: Standing['channel']): string {
 function reasonsOf(
   rows: readonly VirtualServerSurvival[],
   { queueBatches, lagMs, link, inSync }: Standing['channel'],
-  isSummed: boolean,
+  areSummed: boolean,
 ): string[] {
   const lost = rows.filter(({ reason }) => reason !== null);
   const byReason = new Map<string, { count: number; names: string[] }>();
@@ -82,8 +89,8 @@ function reasonsOf(
     const where = names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${names.length - 3} more` : names.join(', ');
     return `${reason}: ${count} of ${where}`;
   });
-  if (link === 'open' && inSync.peer && !isSummed && rows.some(({ mode }) => mode !== 'off')) {
-    sentences.push('what the peer was told is not summed up yet: of mirrored virtual servers all is counted as told');
+  if (link === 'open' && inSync.peer && !areSummed) {
+    sentences.push('what the peer was told is not all summed up yet: what is not is counted as told');
   }
   if (link === 'open' && queueBatches > 0) {
     const batches = queueBatches === 1 ? 'one batch of changes' : `${queueBatches} batches of changes`;

@@ -306,15 +306,17 @@ export class MirrorChannel extends EventEmitter<MirrorChannelEvents> {
         break;
       }
       case 'restart-digests':
-        datapath.restartDigests();
+        datapath.restartDigests(action.virtualServers);
         break;
       case 'sweep-digests':
         this.#inputs.push({ type: 'swept', share: datapath.sweepDigests() });
         break;
       case 'tell-digests': {
-        const { generation, sequence } = action;
-        const sums = datapath.digests('told');
-        if (sums !== null) this.#send({ type: 'digest', generation, sequence, sums });
+        const { generation, sequence, except } = action;
+        const told = datapath.digests('told');
+        if (told === null) break;
+        const unsummed = [...new Set([...told.unsummed, ...except])];
+        this.#send({ type: 'digest', generation, sequence, sums: told.sums, unsummed });
         break;
       }
       case 'compare-digests':

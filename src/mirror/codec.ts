@@ -186,7 +186,8 @@ function payloadOf(message: Message): Uint8Array {
       return encodeJson({ groups: message.groups });
     case 'digest': {
       const sums = message.sums.map((sum) => ({ ...sum, identities: sum.identities.toString(16).padStart(16, '0') }));
-      return encodeJson({ generation: message.generation, sequence: message.sequence, sums });
+      const { generation, sequence, unsummed } = message;
+      return encodeJson({ generation, sequence, sums, unsummed });
     }
     case 'hand-over':
     case 'take-over':

@@ -1,7 +1,8 @@
 /**
  * Whether both tables hold the same connections: who says what of the digests, and when.
  *
- *   sender    every TELL_MS, behind a take that left nothing pending: `digest` with the sums of what it has told so far
+ *   sender    every TELL_MS, behind a take that left nothing pending: `digest` with the sums of what it has told so
+ *             far, but of virtual servers that are announced anew or lost closes
  *   receiver  has applied exactly the batches before it, so its sums of what it heard must be the same
  *   receiver  `digest-answer`: which virtual servers differ; and asks for a bulk of those alone (server_bulk.ts)
  *
@@ -87,14 +88,15 @@ export function tellDigests(state: State, link: OpenLink, now: Millis): Step {
   const { tellAt } = link.digesting;
   if (tellAt === null || now < tellAt || !mayTell(link)) return stay({ ...state, link });
   const digesting = { ...link.digesting, tellAt: now + TELL_MS };
+  const except = link.serverBulks.sending?.servers ?? [];
   return {
     state: { ...state, link: { ...link, digesting } },
-    actions: [{ type: 'tell-digests', generation: state.generation, sequence: link.send.sequence }],
+    actions: [{ type: 'tell-digests', generation: state.generation, sequence: link.send.sequence, except }],
   };
 }
 
 function mayTell(link: OpenLink): boolean {
-  return link.send.bulk === 'acked' && link.serverBulks.sending === null;
+  return link.send.bulk === 'acked';
 }
 
 /** `share`: of a lap. The whole table within LAP_MS, however large it is. */
@@ -109,25 +111,26 @@ export function onDigest(state: State, link: OpenLink, digest: DigestMessage): S
   const here = digest.sequence === receive.sequence && digest.generation === receive.generation;
   // While both units are active for a group nobody holds what the other told.
   if (!here || receive.phase !== 'complete' || !clear(state.groups, link.peer.groups)) return stay(state);
-  return { state, actions: [{ type: 'compare-digests', told: digest.sums }] };
+  return { state, actions: [{ type: 'compare-digests', told: { sums: digest.sums, unsummed: digest.unsummed } }] };
 }
 
 export function onCompared(state: State, link: OpenLink, { told, heard }: Compared, now: Millis): Step {
   if (heard === null || link.receive.phase !== 'complete') return stay(state);
-  const toldOf = new Map(told.map((sum) => [sum.name, sum]));
-  const heardOf = new Map(heard.map((sum) => [sum.name, sum]));
-  const ours = new Set(state.dictionary.virtualServers.map(({ name }) => name));
-  const unlike = (link.dictionary?.virtualServers ?? [])
-    .map(({ name }) => name)
-    .filter((name) => ours.has(name) && !isRepaired(link, name, now))
-    .filter((name) => !sameSums(toldOf.get(name), heardOf.get(name)));
+  const toldOf = new Map(told.sums.map((sum) => [sum.name, sum]));
+  const heardOf = new Map(heard.sums.map((sum) => [sum.name, sum]));
+  const unsummed = new Set([...told.unsummed, ...heard.unsummed]);
+  const ours = state.dictionary.virtualServers.map(({ name }) => name);
+  const comparable = ours.filter((name) => !unsummed.has(name) && !isRepaired(link, name, now));
+  const theirs = new Set(link.dictionary?.virtualServers.map(({ name }) => name));
+  const unlike = comparable.filter((name) => theirs.has(name) && !sameSums(toldOf.get(name), heardOf.get(name)));
   const differing = unlike.filter((name) => link.digesting.suspected.includes(name));
   const suspected = unlike.filter((name) => !differing.includes(name));
-  const compared = [...ours].filter((name) => !isRepaired(link, name, now) && !suspected.includes(name));
+  const compared = comparable.filter((name) => !suspected.includes(name));
 
   const noted = note(state, 'heard', compared, differing, now);
   const checked: OpenLink = { ...link, digesting: { ...link.digesting, suspected: unlike } };
-  const answer: Action = { type: 'send', message: { type: 'digest-answer', suspected, differing } };
+  const uncompared = ours.filter((name) => !comparable.includes(name));
+  const answer: Action = { type: 'send', message: { type: 'digest-answer', suspected, differing, uncompared } };
   const asked = wantServerBulk({ ...noted.state, link: checked }, checked, compared, differing, now);
   return { state: asked.state, actions: [...noted.actions, answer, ...asked.actions] };
 }
@@ -142,7 +145,7 @@ export function onDigestAnswer(
   const theirs = new Set(link.peer.config.virtualServers);
   const compared = state.dictionary.virtualServers
     .map(({ name }) => name)
-    .filter((name) => theirs.has(name) && !answer.suspected.includes(name));
+    .filter((name) => theirs.has(name) && !answer.suspected.includes(name) && !answer.uncompared.includes(name));
   return note(state, 'told', compared, answer.differing, now);
 }
 

@@ -7,7 +7,7 @@
 
 import { z } from 'zod';
 import type { ConfigRefusal, ConfigRevision, ConfigStanding, UnitName } from '../config/model.js';
-import type { Digest, MirrorDictionary, RoleName } from '../datapath.js';
+import type { Digests, MirrorDictionary, RoleName } from '../datapath.js';
 
 /** What a unit is for one traffic group. */
 export interface GroupRole {
@@ -71,15 +71,15 @@ export type Message =
   | { readonly type: 'bulk-ack'; readonly generation: number; readonly count: number }
   /** "Tell me everything once more": the receiver now knows names that it refused before. */
   | { readonly type: 'bulk-request' }
-  /** Sums of what was told, of virtual servers that have any, behind batch `sequence`. */
+  /** Sums of what was told, behind batch `sequence`. */
+  | ({ readonly type: 'digest'; readonly generation: number; readonly sequence: number } & Digests)
+  /** Virtual servers whose sums were others here: once, and for at least the second time; and those not compared. */
   | {
-      readonly type: 'digest';
-      readonly generation: number;
-      readonly sequence: number;
-      readonly sums: readonly Digest[];
+      readonly type: 'digest-answer';
+      readonly suspected: readonly string[];
+      readonly differing: readonly string[];
+      readonly uncompared: readonly string[];
     }
-  /** Virtual servers whose sums were others here: once, and for at least the second time. */
-  | { readonly type: 'digest-answer'; readonly suspected: readonly string[]; readonly differing: readonly string[] }
   /** Batches behind batch `sequence` announce every connection of these virtual servers. */
   | {
       readonly type: 'server-bulk-begin';
@@ -228,8 +228,8 @@ export const bodies = {
   'config-commit': z.object({ id: transaction }),
   'config-committed': z.object({ id: transaction, refusal }),
   'config-abort': z.object({ id: transaction, reason: shortText }),
-  digest: z.object({ generation: whole.max(0xffff_ffff), sequence: whole, sums }),
-  'digest-answer': z.object({ suspected: names, differing: names }),
+  digest: z.object({ generation: whole.max(0xffff_ffff), sequence: whole, sums, unsummed: names.default([]) }),
+  'digest-answer': z.object({ suspected: names, differing: names, uncompared: names.default([]) }),
   'server-bulk-begin': z.object({ number: whole.max(0xffff_ffff), sequence: whole, virtualServers: names }),
   'server-bulk-end': z.object({ number: whole.max(0xffff_ffff), sequence: whole }),
   'server-bulk-request': z.object({ virtualServers: names }),

@@ -214,7 +214,7 @@ function whileOpen(settings: Settings, state: State, link: OpenLink, input: Inpu
       if (link.version < DIGEST_VERSION) return beginBulk(state, link, now);
       // The sums have them still.
       const wanted = onServersWanted(state, link, input.virtualServers, now);
-      return { state: wanted.state, actions: [{ type: 'restart-digests' }, ...wanted.actions] };
+      return { state: wanted.state, actions: [{ ...input, type: 'restart-digests' }, ...wanted.actions] };
     }
     case 'swept':
       return onSwept(state, link, input.share, now);

@@ -7,7 +7,7 @@
  */
 
 import type { UnitName } from '../config/model.js';
-import type { AppliedCounts, Digest, MirrorDictionary } from '../datapath.js';
+import type { AppliedCounts, Digests, MirrorDictionary } from '../datapath.js';
 import type { Fault, FaultName } from './codec.js';
 import type { ConfigMessage, GroupRole, Hello, Message, RecordCounts } from './messages.js';
 
@@ -328,7 +328,7 @@ export type Input =
   /** Result of `sweep-digests`: which share of a lap it was, 0..1. */
   | { readonly type: 'swept'; readonly share: number }
   /** Result of `compare-digests`: our sums of that moment; null: none that prove anything. */
-  | { readonly type: 'compared'; readonly told: readonly Digest[]; readonly heard: readonly Digest[] | null }
+  | { readonly type: 'compared'; readonly told: Digests; readonly heard: Digests | null }
   | { readonly type: 'flush'; readonly token: number }
   | { readonly type: 'hand-over'; readonly group: string; readonly term: number; readonly forced: boolean }
   | { readonly type: 'take-over'; readonly group: string; readonly term: number; readonly refusal: string | null };
@@ -356,13 +356,19 @@ export type Action =
   | { readonly type: 'set-wanted'; readonly on: boolean; readonly confirms: boolean }
   /** Of all, or of these virtual servers; `offers`: State.offers. */
   | { readonly type: 'start-bulk'; readonly virtualServers?: readonly string[]; readonly offers?: boolean }
-  | { readonly type: 'restart-digests' }
+  /** Of all, or of these virtual servers. */
+  | { readonly type: 'restart-digests'; readonly virtualServers?: readonly string[] }
   /** Walk through a part of the table; answer `swept`. */
   | { readonly type: 'sweep-digests' }
-  /** Send our sums, if they prove something, as of behind this batch. */
-  | { readonly type: 'tell-digests'; readonly generation: number; readonly sequence: number }
+  /** Send our sums, but these, if they prove something, as of behind this batch. */
+  | {
+      readonly type: 'tell-digests';
+      readonly generation: number;
+      readonly sequence: number;
+      readonly except: readonly string[];
+    }
   /** Answer `compared`. */
-  | { readonly type: 'compare-digests'; readonly told: readonly Digest[] }
+  | { readonly type: 'compare-digests'; readonly told: Digests }
   /** The view in `records` holds only until this is carried out; answer `applied`. */
   | { readonly type: 'apply'; readonly sequence: number; readonly records: Uint8Array; readonly stamp: number }
   | {

@@ -281,6 +281,12 @@ TEST(digest_lost_closes_name_their_virtual_server) {
   standby.apply(active.take(), 1);
   CHECK_EQ(standby.table.used(), 1u);
   active.lap();
+  active.digest.restart(ServerSet().set(3));
+  CHECK(active.digest.ready() && active.digest.ready(0) && !active.digest.ready(3));
+  active.digest.sweep();  // of a lap that began before
+  CHECK(active.digest.ready(0) && !active.digest.ready(3));
+  active.lap();
+  CHECK(active.digest.ready(3));
   CHECK(!(active.told(3) == standby.heard(3)));
   ServerSet only;
   only.set(3);

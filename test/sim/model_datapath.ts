@@ -14,7 +14,7 @@
  * - what was told, and what is held of the peer's, are summed whenever somebody asks.
  */
 
-import type { AppliedCounts, Digest, MirrorDictionary } from '../../src/datapath.js';
+import type { AppliedCounts, Digests, MirrorDictionary } from '../../src/datapath.js';
 import type { MirroredDatapath } from '../../src/io/mirror_channel.js';
 import type { GroupRole } from '../../src/mirror/messages.js';
 import { holds } from '../../src/mirror/roles.js';
@@ -153,14 +153,14 @@ export class ModelDatapath implements MirroredDatapath {
     return 1;
   }
 
-  digests(side: 'told' | 'heard'): Digest[] | null {
+  digests(side: 'told' | 'heard'): Digests | null {
     const active = holds(this.#role());
     const open = [...this.connections].filter(([, { closed, announced }]) => !closed && announced);
     const told = active ? [...this.#told.values()] : [];
     const heard = active ? [] : open.map(([id, connection]) => identityOf(id, connection));
     const all = side === 'told' ? told : heard;
-    if (all.length === 0) return [];
-    return [{ name: 'www', connections: all.length, identities: all.reduce((sum, one) => sum + one, 0n) % 2n ** 64n }];
+    const identities = all.reduce((sum, one) => sum + one, 0n) % 2n ** 64n;
+    return { sums: all.length === 0 ? [] : [{ name: 'www', connections: all.length, identities }], unsummed: [] };
   }
 
   bulkAnnounced(): number {

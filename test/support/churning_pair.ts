@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import pino from 'pino';
 
-import type { ConnectionRow, PolicyDescription } from '../../src/datapath.js';
+import type { ConnectionRow, Datapath, PolicyDescription } from '../../src/datapath.js';
 import { MirrorChannel } from '../../src/io/mirror_channel.js';
 import type { GroupRole } from '../../src/mirror/messages.js';
 import type { Agreement } from '../../src/mirror/state.js';
@@ -25,7 +25,7 @@ import { ipFrame, tcp } from './packets.js';
 
 /** One virtual server for each way of altering a table, one that is left alone, and one that churns. */
 export const names = ['deleted', 'altered', 'added', 'untouched', 'churning'] as const;
-type Name = (typeof names)[number];
+export type Name = (typeof names)[number];
 
 const OTHER_MEMBER = '10.2.0.12';
 /** Connections of each of the quiet virtual servers. */
@@ -63,13 +63,18 @@ function addressOf(server: number): string {
 }
 
 export class ChurningPair {
-  readonly a = new Unit('a');
-  readonly b = new Unit('b');
+  readonly a: Unit;
+  readonly b = new Unit('b', []);
   /** Connections opened and ended, each one change. */
   changes = 0;
   #churn: NodeJS.Timeout | null = null;
   #clients = 0;
   #startedMs = 0;
+
+  /** `lost`: the active unit says at any time that it lost closes of these. */
+  constructor(lost: readonly Name[] = []) {
+    this.a = new Unit('a', lost);
+  }
 
   async start(): Promise<void> {
     const port = await freePort();
@@ -160,10 +165,12 @@ class Unit {
   readonly datapath;
   channel!: MirrorChannel;
   readonly #unit: 'a' | 'b';
+  readonly #lost: readonly Name[];
   readonly #madeMs = performance.now();
 
-  constructor(unit: 'a' | 'b') {
+  constructor(unit: 'a' | 'b', lost: readonly Name[]) {
     this.#unit = unit;
+    this.#lost = lost;
     // Ended connections stay until the sweep comes by: at most its lap and their timeout.
     this.#memory = new MemoryDatapath({ unit: unit === 'a' ? 0 : 1, connections: 400_000 }).activate(churnPolicy);
     this.datapath = this.#memory.datapath;
@@ -174,7 +181,7 @@ class Unit {
 
   connect(port: number): void {
     const end = { address: '127.0.0.1', port };
-    const { datapath } = this;
+    const datapath = this.#lost.length === 0 ? this.datapath : saying(this.datapath, this.#lost);
     const groups: readonly GroupRole[] = [{ name: 'main', ...(this.#unit === 'a' ? ACTIVE : STANDBY) }];
     this.channel = new MirrorChannel({
       unit: this.#unit,
@@ -201,6 +208,12 @@ class Unit {
     );
     this.datapath.replay(input, new Uint8Array(input.length + 128 * frames.length));
   }
+}
+
+function saying(datapath: Datapath, lost: readonly Name[]): Datapath {
+  return new Proxy(datapath, {
+    get: (target, name: keyof Datapath) => (name === 'lostCloses' ? () => [...lost] : target[name].bind(target)),
+  });
 }
 
 /** A call looks at a part of the table. */

@@ -17,13 +17,14 @@ const open: Standing['channel'] = {
   lagMs: 0,
   bulk: { phase: 'acked', announced: 100, forMs: 1 },
 };
-const told = (connections: number) => [{ name: 'www', connections }];
+const told = (connections: number) => ({ sums: [{ name: 'www', connections }], unsummed: [] });
+const nothing = { sums: [], unsummed: [] };
 const behind = { self: true, peer: false };
 
 const rows: readonly (readonly [string, Partial<Standing>, survive: number, reason: RegExp | null])[] = [
   ['in sync, all told', { told: told(100) }, 100, null],
   ['in sync, not all told', { told: told(90) }, 90, /not told/],
-  ['in sync, none told', { told: [] }, 0, /not told/],
+  ['in sync, none told', { told: nothing }, 0, /not told/],
   ['closed since they were told', { told: told(120) }, 100, null],
   ['mirroring off', { servers: [{ ...www, mirror: 'off' }], told: told(100) }, 0, /mirroring is off/],
   ['no channel', { channel: { ...open, link: 'dialling' }, told: told(100) }, 0, /channel is down/],
@@ -34,7 +35,7 @@ const rows: readonly (readonly [string, Partial<Standing>, survive: number, reas
     40,
     /is being told .* 40 so far/,
   ],
-  ['standby: the peer forwards them', { servers: [{ ...www, role: 'standby' }], told: [] }, 100, null],
+  ['standby: the peer forwards them', { servers: [{ ...www, role: 'standby' }], told: nothing }, 100, null],
   [
     'standby without a peer',
     { servers: [{ ...www, role: 'standby' }], channel: { ...open, link: 'waiting' } },
@@ -68,8 +69,10 @@ test('what is on its way is said, and not counted as lost', () => {
 });
 
 test('what was not summed yet is counted as told, and that is said where something is mirrored', () => {
-  const result = survivalOf({ at: '', servers: [www], told: null, channel: open });
-  expect([result.wouldSurvive, result.reasons]).toEqual([100, [expect.stringMatching(/not summed up yet/)]]);
+  for (const unsummed of [null, { ...told(90), unsummed: ['www'] }]) {
+    const result = survivalOf({ at: '', servers: [www], told: unsummed, channel: open });
+    expect([result.wouldSurvive, result.reasons]).toEqual([100, [expect.stringMatching(/not all summed up yet/)]]);
+  }
   const off = survivalOf({ at: '', servers: [{ ...www, mirror: 'off' }], told: null, channel: open });
   expect(off.reasons).toEqual(['mirroring is off: 100 of www']);
 });

@@ -103,10 +103,11 @@ class Session {
   }
 
   /** A digest of the peer's, and ours of the same moment. */
-  compare(told: readonly Digest[], heard: readonly Digest[] | null): readonly Action[] {
-    const asked = this.hear({ type: 'digest', generation: 7, sequence: 0, sums: told });
+  compare(sums: readonly Digest[], heard: readonly Digest[] | null, unsummed: string[] = []): readonly Action[] {
+    const told = { sums, unsummed };
+    const asked = this.hear({ type: 'digest', generation: 7, sequence: 0, ...told });
     expect(asked).toEqual([{ type: 'compare-digests', told }]);
-    return this.give({ type: 'compared', told, heard });
+    return this.give({ type: 'compared', told, heard: heard && { sums: heard, unsummed: [] } });
   }
 }
 
@@ -173,8 +174,19 @@ describe('the sender', () => {
 
   test('lost closes cost a bulk of their virtual servers; with an older peer, of all', () => {
     const lost = { type: 'closes-lost', virtualServers: ['www'] } as const;
-    expect(kinds(active().give(lost))).toEqual(['restart-digests', 'start-bulk', 'server-bulk-begin']);
+    const [restart, ...bulk] = active().give(lost);
+    expect(restart).toEqual({ type: 'restart-digests', virtualServers: ['www'] });
+    expect(kinds(bulk)).toEqual(['start-bulk', 'server-bulk-begin']);
     expect(kinds(active(2).give(lost))).toEqual(['start-bulk', 'bulk-begin']);
+  });
+
+  test('goes on telling of the others while it announces one', () => {
+    const session = active();
+    session.hear({ type: 'server-bulk-request', virtualServers: ['dns'] });
+    session.now += 2 * TELL_MS;
+    session.give({ type: 'timeout' });
+    const tell = session.taken({ bulkRunning: true }).filter(({ type }) => type === 'tell-digests');
+    expect(tell).toEqual([expect.objectContaining({ except: ['dns'] })]);
   });
 
   test('a bulk of all takes the place of one that is running', () => {
@@ -188,8 +200,10 @@ describe('the sender', () => {
 
   test('shows what the peer answers', () => {
     const session = active();
-    const answer = { type: 'digest-answer', suspected: [], differing: ['dns'] } as const;
+    const answer = { type: 'digest-answer', suspected: [], differing: ['dns'], uncompared: [] } as const;
     expect(session.hear(answer)).toEqual([{ type: 'differs', virtualServer: 'dns', side: 'told' }]);
+    expect(session.state.agreements.told).toMatchObject({ www: { is: 'agrees' }, dns: { is: 'differs' } });
+    expect(session.hear({ ...answer, differing: [], uncompared: ['dns'] })).toEqual([]);
     expect(session.state.agreements.told).toMatchObject({ www: { is: 'agrees' }, dns: { is: 'differs' } });
   });
 });
@@ -198,12 +212,12 @@ describe('the receiver', () => {
   test('a difference is believed the second time, and a bulk of that virtual server asked for', () => {
     const session = standby();
     expect(session.compare([www], [other])).toEqual([
-      { type: 'send', message: { type: 'digest-answer', suspected: ['www'], differing: [] } },
+      { type: 'send', message: { type: 'digest-answer', suspected: ['www'], differing: [], uncompared: [] } },
     ]);
     expect(session.state.agreements.heard).toMatchObject({ dns: { is: 'agrees' } });
     expect(session.compare([www], [other])).toEqual([
       { type: 'differs', virtualServer: 'www', side: 'heard' },
-      { type: 'send', message: { type: 'digest-answer', suspected: [], differing: ['www'] } },
+      { type: 'send', message: { type: 'digest-answer', suspected: [], differing: ['www'], uncompared: [] } },
       { type: 'send', message: { type: 'server-bulk-request', virtualServers: ['www'] } },
     ]);
   });
@@ -214,6 +228,17 @@ describe('the receiver', () => {
     session.compare([www], [www]);
     session.compare([www], [other]);
     expect(session.state.agreements.heard).toMatchObject({ www: { is: 'agrees', differences: 0 } });
+  });
+
+  test('what was not summed is not compared, and that is answered', () => {
+    const session = standby();
+    session.compare([www], [other]);
+    expect(session.compare([www], [other], ['www'])).toEqual([
+      { type: 'send', message: { type: 'digest-answer', suspected: [], differing: [], uncompared: ['www'] } },
+    ]);
+    expect(session.state.agreements.heard).not.toHaveProperty('www');
+    expect(kinds(session.compare([www], [other]))).toEqual(['digest-answer']);
+    expect(kinds(session.compare([www], [other]))).toContain('differs');
   });
 
   test('what only one unit has differs, too', () => {
@@ -229,11 +254,11 @@ describe('the receiver', () => {
 
   test('nothing is compared at another place of the stream, in a bulk, or before a lap', () => {
     const session = standby();
-    expect(session.hear({ type: 'digest', generation: 7, sequence: 1, sums: [www] })).toEqual([]);
-    expect(session.hear({ type: 'digest', generation: 6, sequence: 0, sums: [www] })).toEqual([]);
+    expect(session.hear({ type: 'digest', generation: 7, sequence: 1, sums: [www], unsummed: [] })).toEqual([]);
+    expect(session.hear({ type: 'digest', generation: 6, sequence: 0, sums: [www], unsummed: [] })).toEqual([]);
     expect(session.compare([www], null)).toEqual([]);
     session.hear({ type: 'bulk-begin', generation: 8 });
-    expect(session.hear({ type: 'digest', generation: 8, sequence: 0, sums: [www] })).toEqual([]);
+    expect(session.hear({ type: 'digest', generation: 8, sequence: 0, sums: [www], unsummed: [] })).toEqual([]);
   });
 
   test('is in sync while it drops what a bulk of one virtual server did not announce, and counts the repair', () => {
@@ -289,7 +314,7 @@ describe('the receiver', () => {
   test('nothing is compared while both units are active', () => {
     const session = standby();
     session.give({ type: 'groups', groups: [{ name: 'main', role: 'active', term: 2 }] });
-    expect(session.hear({ type: 'digest', generation: 7, sequence: 0, sums: [www] })).toEqual([]);
+    expect(session.hear({ type: 'digest', generation: 7, sequence: 0, sums: [www], unsummed: [] })).toEqual([]);
   });
 
   test('a change of roles makes everything unknown', () => {
