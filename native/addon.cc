@@ -476,6 +476,7 @@ class Datapath final : public Napi::ObjectWrap<Datapath> {
 
   static Napi::Object connection_row(Napi::Env env, const ConnectionView& view) {
     Napi::Object row = Napi::Object::New(env);
+    row.Set("id", view.id);
     row.Set("virtualServer", view.virtual_server);
     row.Set("protocol", view.protocol);
     row.Set("client", view.client);

@@ -64,6 +64,7 @@ struct TakenRecords {
 };
 
 struct ConnectionView {
+  std::string id;  // SLOT.INCARNATION, as captures have it
   std::string virtual_server;
   std::string protocol;  // "tcp", "udp", else its number
   std::string client, virtual_address, member, snat;

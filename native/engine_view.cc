@@ -147,6 +147,7 @@ Address Engine::client_of(const Connection& connection) const {
 
 ConnectionView Engine::view(const Connection& connection, Nanos now) const {
   ConnectionView view;
+  view.id = std::to_string(table_.slot_of(connection)) + '.' + std::to_string(connection.incarnation.load(kRelaxed));
   const uint32_t control = connection.control.load(kRelaxed);
   Address client, virtual_address, member, snat;
   if (connection.family == 4) {

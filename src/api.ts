@@ -44,6 +44,8 @@ export interface Control {
   pool(name: string): Promise<PoolStatus>;
   /** A bounded part of the table; `next` of one answer is `cursor` of the next question. */
   connections(query: ConnectionsQuery): Promise<ConnectionsPage>;
+  /** By octets, of a moment in which every frame is looked at. Refused while a capture runs. */
+  busiest(limit: number): Promise<BusiestConnections>;
   mirror(): Promise<MirrorStatus>;
   failover(): Promise<FailoverStatus>;
   counters(): Promise<CountersStatus>;
@@ -217,6 +219,7 @@ export interface ConnectionsQuery {
 }
 
 export const CONNECTIONS_PAGE_MAX = 1000;
+export const BUSIEST_MAX = 100;
 
 export interface ConnectionsPage {
   readonly rows: readonly ConnectionRow[];
@@ -224,6 +227,16 @@ export interface ConnectionsPage {
   readonly next: number | null;
   /** Connections in the whole table, whatever the query. */
   readonly used: number;
+}
+
+export interface BusiestConnections {
+  readonly at: string;
+  /** How long frames were looked at. */
+  readonly forMs: number;
+  /** Share of the frames of that time that were, 0..1; rates are what all of them would give. */
+  readonly seen: number;
+  /** Busiest first; what was closed meanwhile is left out. Both directions, as received, in octets of frames. */
+  readonly rows: readonly (ConnectionRow & { readonly packetsPerS: number; readonly bytesPerS: number })[];
 }
 
 // ---------------------------------------------------------------------------------------------- mirror

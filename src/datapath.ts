@@ -241,6 +241,8 @@ export interface Digests {
 }
 
 export interface ConnectionRow {
+  /** SLOT.INCARNATION: no two have the same while both are open. Captures name connections so. */
+  readonly id: string;
   readonly virtualServer: string;
   /** `tcp`, `udp`, else the IANA number. */
   readonly protocol: string;

@@ -115,6 +115,13 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   });
   if (transport.security() === 'unpaired') log.warn({ state: options.state }, UNPAIRED);
   const version = packageVersion();
+  const captures = new Captures({
+    datapath,
+    interfaces: unitDevices(config, unit).map((device) => device.interface),
+    dropNames,
+    version,
+    onEnd: (end) => log.info(end, `the capture asked for by ${end.caller} has ended`),
+  });
   balancer = new Balancer({ unit, version, pid: process.pid, configFile: file }, config, {
     datapath,
     dropNames,
@@ -128,6 +135,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     readConfig: async () => store.read(),
     checkLinks: (candidate) => findLinkFaults(candidate, unit),
     costs: measuredCosts,
+    sampleTraffic: () => captures.sample(),
     log,
     clock: { now: () => new Date(), monotonicMs: () => performance.now(), soon: setImmediate },
   });
@@ -166,13 +174,6 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   balancer.start();
   mirror.start();
   failover.start();
-  const captures = new Captures({
-    datapath,
-    interfaces: unitDevices(config, unit).map((device) => device.interface),
-    dropNames,
-    version,
-    onEnd: (end) => log.info(end, `the capture asked for by ${end.caller} has ended`),
-  });
   const api = await startApiServer({
     captures,
     socketPath: socket,

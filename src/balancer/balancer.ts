@@ -11,6 +11,8 @@
 import type {
   ApplyRequest,
   ApplyResult,
+  BusiestConnections,
+  ConnectionRow,
   ConnectionsPage,
   ConnectionsQuery,
   Control,
@@ -218,8 +220,26 @@ export class Balancer implements Control {
     if (virtualServer !== null) this.#knownVirtualServer(virtualServer);
     const { datapath } = this.#ports;
     const { rows, next } = datapath.connections(cursor, limit, virtualServer, client, member);
-    const shown = this.#peer === null ? rows.map((row) => ({ ...row, mirrored: false })) : rows;
-    return { rows: shown, next, used: datapath.tableCounts().used };
+    return { rows: rows.map((row) => this.#shown(row)), next, used: datapath.tableCounts().used };
+  }
+
+  async busiest(limit: number): Promise<BusiestConnections> {
+    const { clock, datapath, sampleTraffic } = this.#ports;
+    const { forMs, seen, connections } = await sampleTraffic();
+    const rows: BusiestConnections['rows'][number][] = [];
+    for (const { slot, id, packets, bytes } of connections) {
+      if (rows.length === limit) break;
+      const [row] = datapath.connections(slot, 1, null).rows;
+      if (row?.id !== id) continue;
+      const perS = 1_000 / (forMs * seen);
+      rows.push({ ...this.#shown(row), packetsPerS: packets * perS, bytesPerS: bytes * perS });
+    }
+    return { at: clock.now().toISOString(), forMs, seen, rows };
+  }
+
+  /** What was told to a peer that is gone is held by nobody. */
+  #shown(row: ConnectionRow): ConnectionRow {
+    return this.#peer === null ? { ...row, mirrored: false } : row;
   }
 
   async survival(): Promise<Survival> {

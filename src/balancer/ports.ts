@@ -16,6 +16,7 @@ import type {
 } from '../failover/messages.js';
 import type { InSync } from '../mirror/state.js';
 import type { MirrorStatus as ChannelStatus } from '../mirror/status.js';
+import type { TrafficSample } from '../wire/capture_record.js';
 import type { DeviceLinkStatus, MemberHealth } from './views.js';
 
 /** The failover process. */
@@ -124,6 +125,8 @@ export interface Ports {
   readonly checkLinks: (config: Config) => Promise<readonly LinkFault[]>;
   /** What mirroring costs here, as measured; null: never. */
   readonly costs: () => Costs | null;
+  /** Rejects with a ControlError while a capture runs. */
+  readonly sampleTraffic: () => Promise<TrafficSample>;
   readonly log: Log;
   readonly clock: Clock;
 }

@@ -2,7 +2,7 @@
 
 import { buildCommand, numberParser } from '@stricli/core';
 
-import { CONNECTIONS_PAGE_MAX, type ConnectionRow, type Control } from '../api.js';
+import { CONNECTIONS_PAGE_MAX, type ConnectionRow, type Control, ControlError } from '../api.js';
 import { type ClientFlags, clientFlags, socketPath } from './asking.js';
 import { coloured } from './colours.js';
 import { conclude } from './command.js';
@@ -11,6 +11,7 @@ import { type ConnectionSample, type Sample, topLines, topRates, watchLines, wat
 
 /** Connections that top looks at, each time; of a larger table the first ones. */
 const CONNECTIONS_READ_MAX = 10_000;
+const BUSIEST_SHOWN = 10;
 
 interface LiveFlags extends ClientFlags {
   readonly interval: number;
@@ -61,10 +62,11 @@ export const watch = buildCommand<LiveFlags, [], CliContext>({
 
 export const top = buildCommand<LiveFlags, [], CliContext>({
   docs: {
-    brief: 'The busiest virtual servers, members and clients',
+    brief: 'The busiest virtual servers, connections, members and clients',
     fullDescription: [
-      'Rates are from one look to the next. Clients are those with most connections in the table, whose first',
-      `${CONNECTIONS_READ_MAX} rows are read. q or Ctrl-C ends it.`,
+      'Rates are from one look to the next. Those of connections are of a fifth of a second, or less on a busy unit,',
+      'in which every frame is looked at; not while a capture runs. Clients are those with most connections in the',
+      `table, whose first ${CONNECTIONS_READ_MAX} rows are read. q or Ctrl-C ends it.`,
     ].join('\n'),
   },
   parameters: { flags: liveFlags },
@@ -160,6 +162,10 @@ async function takeSample(control: Control, now: () => number): Promise<Sample> 
 async function takeConnectionSample(control: Control, now: () => number): Promise<ConnectionSample> {
   const [virtualServers, pools] = await Promise.all([control.virtualServers(), control.pools()]);
   const at = now();
+  const busiest = await control.busiest(BUSIEST_SHOWN).catch((error: unknown) => {
+    if (error instanceof ControlError) return error.message;
+    throw error;
+  });
   const rows: ConnectionRow[] = [];
   let [cursor, used]: [number | null, number] = [0, 0];
   while (cursor !== null && rows.length < CONNECTIONS_READ_MAX) {
@@ -167,5 +173,5 @@ async function takeConnectionSample(control: Control, now: () => number): Promis
     rows.push(...page.rows);
     [cursor, used] = [page.next, page.used];
   }
-  return { at, virtualServers, pools, connections: rows, used };
+  return { at, virtualServers, pools, busiest, connections: rows, used };
 }

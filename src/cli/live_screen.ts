@@ -1,6 +1,7 @@
 /** What `tandem watch` and `tandem top` show, from one look and the one before. Pure. */
 
 import type {
+  BusiestConnections,
   ConnectionRow,
   FailoverStatus,
   MirrorStatus,
@@ -30,6 +31,8 @@ export interface Sample extends Traffic {
 }
 
 export interface ConnectionSample extends Traffic {
+  /** Or why it is not known. */
+  readonly busiest: BusiestConnections | string;
   readonly connections: readonly ConnectionRow[];
   /** In the whole table. */
   readonly used: number;
@@ -172,6 +175,7 @@ export function topRates(now: ConnectionSample, before: ConnectionSample): unkno
   return {
     at: new Date(now.at).toISOString(),
     ...sorted(ratesOf(now, before)),
+    busiest: typeof now.busiest === 'string' ? null : now.busiest,
     clients: clientsOf(now, before).slice(0, ROWS_SHOWN),
     connectionsRead: connections.length,
     connections: used,
@@ -209,11 +213,31 @@ export function topLines(now: ConnectionSample, before: ConnectionSample | null)
   return [
     ...servers.split('\n'),
     '',
+    ...busiestTable(now.busiest),
+    '',
     ...memberTable(members.slice(0, ROWS_SHOWN)),
     '',
     ...(read === 0 ? ['no connections'] : clients.split('\n')),
     ...part,
   ];
+}
+
+function busiestTable(busiest: BusiestConnections | string): string[] {
+  if (typeof busiest === 'string') return [`busiest connections: ${busiest}`];
+  const { rows, forMs, seen } = busiest;
+  const moment = `${Math.round(forMs)} ms${seen < 1 ? `, ${Math.floor(100 * seen)}% of the frames` : ''}`;
+  if (rows.length === 0) return [`busiest connections: none carried anything in ${moment}`];
+  const lines = table(
+    [left('CONNECTION OF'), right('BYTES/S'), right('PACKETS/S'), left('VIRTUAL SERVER'), left('MEMBER')],
+    rows.map((row) => [
+      row.client,
+      perSecond(row.bytesPerS, 'B'),
+      perSecond(row.packetsPerS),
+      row.virtualServer,
+      row.member,
+    ]),
+  );
+  return [...lines.split('\n'), `connections: of ${moment}`];
 }
 
 /** Busiest first; what is alike by connections, then by name. */

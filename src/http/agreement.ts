@@ -18,6 +18,7 @@ export const agreement: {
   readonly virtualServer: Same<Of<'virtualServer'>, api.VirtualServerStatus>;
   readonly pool: Same<Of<'pool'>, api.PoolStatus>;
   readonly connectionsPage: Same<Of<'connectionsPage'>, api.ConnectionsPage>;
+  readonly busiestConnections: Same<Of<'busiestConnections'>, api.BusiestConnections>;
   readonly mirror: Same<Of<'mirror'>, api.MirrorStatus>;
   readonly failover: Same<Of<'failover'>, api.FailoverStatus>;
   readonly counters: Same<Of<'counters'>, api.CountersStatus>;
@@ -39,6 +40,7 @@ export const agreement: {
   virtualServer: true,
   pool: true,
   connectionsPage: true,
+  busiestConnections: true,
   mirror: true,
   failover: true,
   counters: true,

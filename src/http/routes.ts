@@ -8,6 +8,7 @@ import type { Context } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 
 import {
+  BUSIEST_MAX,
   type CaptureRequest,
   CONFIG_TEXT_BYTES_MAX,
   CONNECTIONS_PAGE_MAX,
@@ -105,6 +106,14 @@ export function apiRoutes(options: RouteOptions): App {
       answer: schemas.connectionsPage,
     },
     (query) => control.connections(query),
+  );
+  add(
+    {
+      ...get('/v1/connections/busiest', 'Those that carry most; every frame is looked at for a moment'),
+      query: z.strictObject({ limit: whole(1, BUSIEST_MAX, '10') }),
+      answer: schemas.busiestConnections,
+    },
+    ({ limit }) => control.busiest(limit),
   );
   add({ ...get('/v1/mirror', 'The mirror channel'), answer: schemas.mirror }, () => control.mirror());
   add({ ...get('/v1/failover', 'Traffic groups and adverts'), answer: schemas.failover }, () => control.failover());

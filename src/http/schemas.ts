@@ -156,6 +156,7 @@ export const pool = z
 
 export const connection = z
   .object({
+    id: z.string().openapi({ description: 'As in the comments of a capture' }),
     virtualServer: z.string(),
     protocol: z.string(),
     client: z.string(),
@@ -175,6 +176,15 @@ export const connection = z
 export const connectionsPage = z
   .object({ rows: z.array(connection), next: count.nullable(), used: count })
   .openapi('ConnectionsPage');
+
+export const busiestConnections = z
+  .object({
+    at: time,
+    forMs: z.number().openapi({ description: 'How long frames were looked at' }),
+    seen: z.number().min(0).max(1).openapi({ description: 'Of the frames of that time; rates are of all' }),
+    rows: z.array(connection.extend({ packetsPerS: z.number(), bytesPerS: z.number() })),
+  })
+  .openapi('BusiestConnections');
 
 // ---------------------------------------------------------------------------------------------- mirror
 

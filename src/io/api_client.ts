@@ -7,6 +7,7 @@ import {
   type ApiEvent,
   type ApplyRequest,
   type ApplyResult,
+  type BusiestConnections,
   type CaptureRequest,
   type CaptureStream,
   type ConnectionsPage,
@@ -73,6 +74,10 @@ export class ApiClient implements Control, EventStream, CaptureStream {
     if (client) query.set('client', endText(client));
     if (member) query.set('member', endText(member));
     return this.#ask('GET', `/v1/connections?${query}`);
+  }
+
+  busiest(limit: number): Promise<BusiestConnections> {
+    return this.#ask('GET', `/v1/connections/busiest?limit=${limit}`);
   }
 
   mirror(): Promise<MirrorStatus> {

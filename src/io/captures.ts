@@ -6,8 +6,9 @@
 
 import { type CaptureRequest, ControlError } from '../api.js';
 import type { Datapath } from '../datapath.js';
-import { capturedFrames } from '../wire/capture_record.js';
+import { capturedFrames, type TrafficSample } from '../wire/capture_record.js';
 import { pcapngFrame, pcapngHeader, pcapngStatistics } from '../wire/pcapng.js';
+import { sampleTraffic } from './traffic_sample.js';
 
 /** While one runs; a ring of the datapath holds a few tens of milliseconds at full rate. */
 const LOOK_MS = 5;
@@ -31,6 +32,7 @@ export interface CapturesOptions {
 export class Captures {
   readonly #options: CapturesOptions;
   #running: Running | null = null;
+  #sampling: { readonly cut: AbortController; readonly sample: Promise<TrafficSample> } | null = null;
 
   constructor(options: CapturesOptions) {
     this.#options = options;
@@ -38,16 +40,14 @@ export class Captures {
 
   /** Throws a ControlError when one runs already, or nothing has the name. */
   response(request: CaptureRequest, caller: string): Response {
-    if (this.#running !== null) {
-      const message = `a capture asked for by ${this.#running.caller} is running`;
-      throw new ControlError('refused', 'capture_running', message, 'end that one, or wait until it has ended');
-    }
+    this.#refuseSecond();
     const { virtualServer, client, snaplenBytes } = request;
     if (!this.#options.datapath.startCapture({ virtualServer, client, snaplenBytes })) {
       const names = this.#options.datapath.mirrorDictionary().virtualServers.map(({ name }) => name);
       const mend = `there are: ${names.join(', ')}`;
       throw new ControlError('not_found', 'unknown_virtual_server', `no virtual server '${virtualServer}'`, mend);
     }
+    this.#sampling?.cut.abort();
     const running = new Running(this.#options, request, caller, () => {
       this.#running = null;
     });
@@ -55,8 +55,29 @@ export class Captures {
     return new Response(running.stream, { headers: { 'content-type': 'application/x-pcapng' } });
   }
 
+  /** For all who ask meanwhile the same. Rejects with a ControlError when a capture runs. */
+  async sample(): Promise<TrafficSample> {
+    this.#refuseSecond();
+    if (this.#sampling !== null) return this.#sampling.sample;
+    const cut = new AbortController();
+    const sampling = { cut, sample: sampleTraffic(this.#options.datapath, cut.signal) };
+    this.#sampling = sampling;
+    try {
+      return await sampling.sample;
+    } finally {
+      this.#sampling = null;
+    }
+  }
+
   close(): void {
     this.#running?.abandon(new Error('the daemon ends'));
+    this.#sampling?.cut.abort();
+  }
+
+  #refuseSecond(): void {
+    if (this.#running === null) return;
+    const message = `a capture asked for by ${this.#running.caller} is running`;
+    throw new ControlError('refused', 'capture_running', message, 'end that one, or wait until it has ended');
   }
 }
 

@@ -45,11 +45,48 @@ export function* capturedFrames(records: Uint8Array, names: CaptureNames): Gener
   }
 }
 
+/** Of one connection, both directions, as received. */
+export interface ConnectionTraffic {
+  readonly slot: number;
+  /** SLOT.INCARNATION */
+  readonly id: string;
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+export interface TrafficSample {
+  readonly forMs: number;
+  /** Share of the frames of that time, 0..1. */
+  readonly seen: number;
+  /** Busiest first, by octets. */
+  readonly connections: readonly ConnectionTraffic[];
+}
+
+/** Adds what these records say was received of connections; gives the records. */
+export function tallyTraffic(records: Uint8Array, into: Map<string, ConnectionTraffic>): number {
+  const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
+  let count = 0;
+  for (let at = 0; at < records.length; at += view.getUint32(at, true)) {
+    count++;
+    const slot = view.getUint32(at + 12, true);
+    const outcome = OUTCOMES[view.getUint8(at + 29)];
+    if (slot === NO_CONNECTION || outcome?.direction !== 'inbound' || outcome.drop) continue;
+    const id = idOf(view, at);
+    const { packets, bytes } = into.get(id) ?? { packets: 0, bytes: 0 };
+    into.set(id, { slot, id, packets: packets + 1, bytes: bytes + view.getUint32(at + 8, true) });
+  }
+  return count;
+}
+
+function idOf(view: DataView, at: number): string {
+  return `${view.getUint32(at + 12, true)}.${view.getUint16(at + 24, true)}`;
+}
+
 /** `dropped reason=no_member connection=none virtual=www (no member of the pool is available)` */
 function commentOf(view: DataView, at: number, { word, drop }: (typeof OUTCOMES)[number], names: CaptureNames): string {
   const slot = view.getUint32(at + 12, true);
   const server = view.getUint16(at + 26, true);
-  const connection = slot === NO_CONNECTION ? 'none' : `${slot}.${view.getUint16(at + 24, true)}`;
+  const connection = slot === NO_CONNECTION ? 'none' : idOf(view, at);
   const virtual = server === NO_SERVER ? 'none' : (names.virtualServers.get(server) ?? 'gone');
   const [reason, sentence] = names.drops[view.getUint8(at + 30)] ?? ['unknown', 'a reason without a name'];
   const belongs = `connection=${connection} virtual=${virtual}`;

@@ -285,6 +285,7 @@ export const counters: CountersStatus = {
 };
 
 export const connection: ConnectionRow = {
+  id: '17.3',
   virtualServer: 'www',
   protocol: 'tcp',
   client: '198.51.100.7:40000',
@@ -350,6 +351,12 @@ export function stubControl(connections = 2500): Control & { readonly asked: str
     releaseStandby: answer('releaseStandby', { trafficGroups: [{ ...group, outcome: 'released' }] }),
     survival: answer('survival', survival),
     costs: answer('costs', costs),
+    busiest: answer('busiest', {
+      at: '2024-03-01T12:00:00Z',
+      forMs: 201.4,
+      seen: 1,
+      rows: [{ ...connection, packetsPerS: 1_200, bytesPerS: 1_750_000 }],
+    }),
     setVirtualServer: answer('setVirtualServer', {
       name: 'www',
       was: { enabled: true, mirror: 'off' },

@@ -16,7 +16,7 @@ import type { RoleReport } from '../../../src/failover/messages.js';
 import type { GroupRole, Hello } from '../../../src/mirror/messages.js';
 import { initial } from '../../../src/mirror/session.js';
 import { statusOf } from '../../../src/mirror/status.js';
-import { applied, config } from '../../support/control_stub.js';
+import { applied, config, connection } from '../../support/control_stub.js';
 
 const text = `
 links: [client, server]
@@ -94,7 +94,8 @@ class World {
       memberCounts: () => [
         { address: '10.2.0.11', port: 80, connections: 7, opened: 9, limited: 3, persisted: 2, share: 0.5 },
       ],
-      connections: () => ({ rows: [], next: null }),
+      // The one in slot 7 was closed, and its slot has another.
+      connections: (slot) => ({ rows: [{ ...connection, id: `${slot}.1` }], next: null }),
     };
     const sharedState: Partial<SharedStateHandle> = {
       now: () => 1_000,
@@ -155,6 +156,15 @@ class World {
       readConfig: async () => ({ result: this.file, text: 'text' }),
       checkLinks: async (candidate) => this.linkFaults(candidate),
       costs: () => null,
+      sampleTraffic: async () => ({
+        forMs: 200,
+        seen: 0.5,
+        connections: [
+          { slot: 7, id: '7.2', packets: 30, bytes: 45_000 },
+          { slot: 5, id: '5.1', packets: 20, bytes: 1_200 },
+          { slot: 9, id: '9.1', packets: 1, bytes: 60 },
+        ],
+      }),
       log: { info: () => {}, warn: () => {}, error: () => {} },
       clock: { now: () => new Date(0), monotonicMs: () => 0, soon: (work) => void this.soon.push(work) },
     };
@@ -184,6 +194,14 @@ async function refusalOf(promise: Promise<unknown>): Promise<string> {
 let world: World;
 beforeEach(() => {
   world = new World();
+});
+
+test('the busiest connections are those that are still there, with the rates of all frames', async () => {
+  const { rows, forMs, seen } = await world.balancer.busiest(1);
+  // Not known to the peer, of which nothing was heard.
+  expect(rows).toEqual([{ ...connection, id: '5.1', mirrored: false, packetsPerS: 200, bytesPerS: 12_000 }]);
+  expect([forMs, seen]).toEqual([200, 0.5]);
+  expect((await world.balancer.busiest(9)).rows.map(({ id }) => id)).toEqual(['5.1', '9.1']);
 });
 
 describe('policy', () => {

@@ -6,7 +6,7 @@
 
 import { describe, expect, test } from 'vitest';
 
-import type { Control } from '../../../src/api.js';
+import { type Control, ControlError } from '../../../src/api.js';
 import { frame } from '../../../src/cli/live.js';
 import { type ConnectionSample, ratesOf, topLines } from '../../../src/cli/live_screen.js';
 import type { Terminal } from '../../../src/io/terminal.js';
@@ -57,12 +57,33 @@ describe('rates', () => {
   });
 });
 
+test('top says why the busiest connections are not known, and shows the rest', async () => {
+  const { control, now } = busyControl();
+  const message = 'a capture asked for by root is running';
+  const busiest = () => Promise.reject(new ControlError('refused', 'capture_running', message, 'wait'));
+  const { out, code } = await runCli(['top', '--once'], { control: { ...control, busiest }, now });
+  expect(out).toContain(`busiest connections: ${message}`);
+  expect(out).toContain('www');
+  expect(code).toBe(0);
+});
+
+test('top says how much of the traffic the rates of connections are from', () => {
+  const sample = { at: 0, virtualServers: [], pools: [], connections: [], used: 0 };
+  const rows = [{ ...connection, packetsPerS: 1, bytesPerS: 60 }];
+  const shown = (seen: number, of = rows) =>
+    topLines({ ...sample, busiest: { at: '', forMs: 203.7, seen, rows: of } }, null).join('\n');
+  expect(shown(1)).toContain('connections: of 204 ms\n');
+  expect(shown(0.897)).toContain('connections: of 204 ms, 89% of the frames\n');
+  expect(shown(1, [])).toContain('none carried anything in 204 ms');
+});
+
 test('top puts the busiest first, and counts connections by client, not by port', () => {
   const quiet = { ...www, name: 'quiet' };
   const sample = (ms: number, bytesIn: number, clients: readonly string[]): ConnectionSample => ({
     at: ms,
     virtualServers: [quiet, { ...www, bytesIn }],
     pools: [],
+    busiest: 'not asked',
     connections: clients.map((client) => ({ ...connection, client })),
     used: clients.length,
   });

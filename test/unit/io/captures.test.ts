@@ -14,6 +14,7 @@ import type { CaptureRequest } from '../../../src/api.js';
 import { ApiClient } from '../../../src/io/api_client.js';
 import { type ApiServer, startApiServer } from '../../../src/io/api_server.js';
 import { captureInto } from '../../../src/io/capture_file.js';
+import type { Captures } from '../../../src/io/captures.js';
 import { readPcap } from '../../../src/io/pcap_reader.js';
 import { type PcapngBlock, PcapngReader } from '../../../src/wire/pcapng_reader.js';
 import { stubControl } from '../../support/control_stub.js';
@@ -41,6 +42,7 @@ let unit: MemoryDatapath;
 let server: ApiServer;
 let client: ApiClient;
 let ends: CaptureEnd[];
+let captures: Captures;
 let changes: string[];
 
 beforeEach(async () => {
@@ -48,11 +50,12 @@ beforeEach(async () => {
   unit = new MemoryDatapath().activate();
   ends = [];
   changes = [];
+  captures = memoryCaptures(unit, ends);
   const socketPath = join(folder, 'tandem.sock');
   server = await startApiServer({
     socketPath,
     control: stubControl(),
-    captures: memoryCaptures(unit, ends),
+    captures,
     version: '0.1.0',
     onInternalError: (route, error) => expect.fail(`${route}: ${String(error)}`),
     onChange: ({ route, outcome }) => changes.push(`${route}: ${outcome}`),
@@ -231,4 +234,36 @@ test('when the daemon ends the capture fails, and the file has what came before'
   const frames: Uint8Array[] = [];
   for await (const { bytes } of readPcap(path)) frames.push(bytes);
   expect(frames).toHaveLength(1);
+});
+
+test('a moment is sampled by connection, both directions, and whoever asks meanwhile is told the same', async () => {
+  const sampled = captures.sample();
+  const again = captures.sample();
+  const syn = segment('S');
+  arrive(syn, segment('S', { sourcePort: 40_001, payload: 'more octets' }), segment('A', { sourcePort: 41_000 }));
+  const { connections, forMs, seen } = await sampled;
+  expect(await again).toBe(await sampled);
+  expect(await captures.sample()).toMatchObject({ connections: [] });
+  const rows = unit.datapath.connections(0, 10, null).rows;
+  const idOf = Object.fromEntries(rows.map(({ client: end, id }) => [end, id] as const));
+  expect(connections).toMatchObject([
+    { id: idOf[`${CLIENT}:40001`], packets: 1, bytes: syn.length + 'more octets'.length },
+    { id: idOf[`${CLIENT}:40000`], packets: 1, bytes: syn.length },
+  ]);
+  expect(connections.every(({ slot, id }) => id.startsWith(`${slot}.`))).toBe(true);
+  expect(forMs).toBeGreaterThanOrEqual(200);
+  expect(seen).toBe(1);
+  expect(unit.datapath.captureCounts()).toEqual([]);
+});
+
+test('a capture ends a sample early, which gives what it saw; and while it runs none is taken', async () => {
+  const sampled = captures.sample();
+  const blocks = await captured({ ...everything, packets: 2 }, [segment('S')]);
+  expect(framesOf(blocks)).toHaveLength(2);
+  expect((await sampled).connections).toEqual([]);
+  const ended = new AbortController();
+  const running = client.capture(everything, ended.signal)[Symbol.asyncIterator]();
+  await running.next();
+  await expect(captures.sample()).rejects.toMatchObject({ code: 'capture_running' });
+  ended.abort();
 });

@@ -74,8 +74,8 @@ test('a connection of the active unit goes on at the standby unit after a takeov
   const snatPort = connect(a);
   expect(b.datapath.applyMirror(take(a), 1)).toMatchObject({ stale: 0, refusedFull: 0, unknown: 0, malformed: false });
   const [row] = a.datapath.connections(0, 10, null).rows;
-  const idleS = expect.any(Number) as number;
-  expect(b.datapath.connections(0, 10, 'www').rows).toEqual([{ ...row, fromPeer: true, idleS }]);
+  const [idleS, id] = [expect.any(Number) as number, expect.any(String) as string];
+  expect(b.datapath.connections(0, 10, 'www').rows).toEqual([{ ...row, id, fromPeer: true, idleS }]);
   b.shared.setRole(0, 'active', 2, Number.POSITIVE_INFINITY);
   expect(b.replay([segment('A'), reply('A', snatPort)]).map(({ verdict }) => verdict)).toEqual(['forward', 'forward']);
 });

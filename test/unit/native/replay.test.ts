@@ -74,6 +74,7 @@ describe('a TCP connection', () => {
     expect(unit.datapath.connections(0, 10, null)).toEqual({
       rows: [
         {
+          id: expect.stringMatching(/^\d+\.\d+$/) as string,
           virtualServer: 'www',
           protocol: 'tcp',
           client: `${CLIENT}:${CLIENT_PORT}`,
