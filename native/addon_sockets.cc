@@ -256,10 +256,28 @@ void send_datagram(const Napi::CallbackInfo& info) {
   if (error.failed()) throw_system_error(info.Env(), "sendDatagram", error);
 }
 
+// socketPeer(fd): who connected to a unix socket, as the kernel noted it then (unix(7), SO_PEERCRED).
+Napi::Value socket_peer(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const auto fd = integer_of(info, 0, 0, INT32_MAX, "socketPeer", "fd");
+  if (!fd) return env.Undefined();
+  ucred peer{};
+  socklen_t bytes = sizeof peer;
+  if (getsockopt(static_cast<int>(*fd), SOL_SOCKET, SO_PEERCRED, &peer, &bytes) != 0) {
+    throw_system_error(env, "socketPeer", system_error("unix socket", ""));
+    return env.Undefined();
+  }
+  Napi::Object found = Napi::Object::New(env);
+  found.Set("pid", peer.pid);
+  found.Set("uid", peer.uid);
+  return found;
+}
+
 }  // namespace
 
 void export_sockets(Napi::Env env, Napi::Object exports) {
   exports.Set("sendDatagram", Napi::Function::New<send_datagram>(env, "sendDatagram"));
+  exports.Set("socketPeer", Napi::Function::New<socket_peer>(env, "socketPeer"));
   FrameSender::define(env, exports);
   Ipv6AdvertSocket::define(env, exports);
 }

@@ -502,6 +502,8 @@ export interface NativeModule {
    * with errno's name as `code`.
    */
   sendDatagram(path: string, text: string): void;
+  /** Who connected to a unix socket: its user and process then (unix(7), SO_PEERCRED). Throws as sendDatagram(). */
+  socketPeer(fd: number): { readonly uid: number; readonly pid: number };
   /** [name, sentence], drops then counts, in the order of readCounters(). Names are snake_case without the k. */
   dropNames: readonly (readonly [name: string, sentence: string])[];
   countNames: readonly (readonly [name: string, sentence: string])[];

@@ -9,7 +9,7 @@
 
 import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 
 import { getRequestListener } from '@hono/node-server';
@@ -20,6 +20,7 @@ import { ApiEvents } from './api_events.js';
 import { type ListenerFiles, startListener } from './api_listener.js';
 import type { Captures } from './captures.js';
 import { Metrics } from './metrics.js';
+import { native } from './native.js';
 import { type PageFiles, pageFiles } from './page_files.js';
 
 const REQUEST_TIMEOUT_MS = 5_000;
@@ -52,8 +53,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const { socketPath } = options;
   await clearStaleSocket(socketPath);
   const { app, events } = makeApp(options);
-  // Node does not tell who is at the other end of a unix socket.
-  const answer = answering(app, () => ({ caller: `socket ${socketPath}`, isTrusted: true }));
+  const answer = answering(app, ({ socket }) => ({ caller: localCaller(socket), isTrusted: true }));
   const server = bounded(createServer({ connectionsCheckingInterval: REQUEST_TIMEOUT_MS }, answer));
   await listen(server, socketPath);
   const servers = [server];
@@ -84,6 +84,14 @@ function answering(app: App, known: (request: IncomingMessage) => Env['Bindings'
     { overrideGlobalObjects: false },
   );
   return (request, response) => void answer(request, response);
+}
+
+/** Node has no word for who is at the other end of a unix socket; its handle knows the descriptor. */
+function localCaller(socket: Socket): string {
+  const { fd } = (socket as Socket & { readonly _handle?: { readonly fd?: number } | null })._handle ?? {};
+  if (fd === undefined || fd < 0) return 'a process that is gone';
+  const { uid, pid } = native.socketPeer(fd);
+  return `uid ${uid}, process ${pid}`;
 }
 
 function bounded<AnyServer extends Server>(server: AnyServer): AnyServer {

@@ -14,6 +14,7 @@ import type { NativeModule } from '../datapath.js';
 const addonPath = join(packageDirectory(fileURLToPath(import.meta.url)), 'build', 'Release', 'tandem.node');
 
 const classes = ['Datapath', 'SharedState', 'FrameSender', 'Ipv6AdvertSocket'] as const;
+const functions = ['sendDatagram', 'socketPeer'] as const;
 
 /** The nearest directory above `path` that holds a package.json; the root of the file system if none does. */
 function packageDirectory(path: string): string {
@@ -49,8 +50,8 @@ function load(): NativeModule {
   for (const name of classes) {
     if (typeof loaded[name] !== 'function') throw new Error(`${addonPath} has no class ${name}; run scripts/build`);
   }
-  if (typeof loaded['sendDatagram'] !== 'function') {
-    throw new Error(`${addonPath} has no function sendDatagram; run scripts/build`);
+  for (const name of functions) {
+    if (typeof loaded[name] !== 'function') throw new Error(`${addonPath} has no function ${name}; run scripts/build`);
   }
   checkNames(loaded['dropNames'], 'dropNames');
   checkNames(loaded['countNames'], 'countNames');
