@@ -22,6 +22,7 @@ namespace tandem {
 void export_datapath(Napi::Env env, Napi::Object exports);
 void export_shared_state(Napi::Env env, Napi::Object exports);
 void export_sockets(Napi::Env env, Napi::Object exports);
+void export_carrier(Napi::Env env, Napi::Object exports);
 
 // Error with errno's name as its `code`.
 void throw_system_error(Napi::Env env, const char* where, const SystemError& error);

@@ -44,6 +44,7 @@ Napi::Object export_all(Napi::Env env, Napi::Object exports) {
   export_datapath(env, exports);
   export_shared_state(env, exports);
   export_sockets(env, exports);
+  export_carrier(env, exports);
   exports.Set("dropNames", names(env, kDropNames));
   exports.Set("countNames", names(env, kCountNames));
   return exports;

@@ -475,6 +475,14 @@ export interface FrameSender {
   close(): void;
 }
 
+/** Reads an interface's carrier again and again, on a thread of its own. */
+export interface CarrierWatch {
+  /** 1..10,000. */
+  pollEach(pollMs: number): void;
+  /** What was seen before may still be told. */
+  close(): void;
+}
+
 /** Receives IPv6 VRRP adverts with their hop limit and destination, which raw-socket cannot read. CAP_NET_RAW. */
 export interface Ipv6AdvertSocket {
   close(): void;
@@ -496,6 +504,15 @@ export interface NativeModule {
     fd?: number,
   ) => SharedStateHandle;
   FrameSender: new (interfaceName: string) => FrameSender;
+  /**
+   * `onCarrier`: once after the first read, and after each change; an interface that does not exist is down.
+   * `isReplaced`: it is there again after it had gone, and sockets bound to it are dead. Keeps no process alive.
+   */
+  CarrierWatch: new (
+    interfaceName: string,
+    pollMs: number,
+    onCarrier: (up: boolean, isReplaced: boolean) => void,
+  ) => CarrierWatch;
   Ipv6AdvertSocket: new (interfaceName: string, onAdvert: (advert: ReceivedAdvert) => void) => Ipv6AdvertSocket;
   /**
    * One datagram to a unix socket, without waiting; a path that begins with @ is an abstract address (unix(7)). Throws

@@ -24,6 +24,7 @@ import { deadline, type Election, initialElection, step } from './election.js';
 import {
   HEARTBEAT_POLL_MS_MIN,
   heartbeatTimeoutMs,
+  NEARLY_DUE,
   noHeartbeats,
   observe,
   WORKERS_MAX,
@@ -179,7 +180,8 @@ export class Groups {
   turn(): void {
     if (this.#stopped) return;
     const now = this.#world.now();
-    if (now >= this.#heartbeats.readAt + this.#pollMs()) this.#readShared(now);
+    // With the advert that is due now, and not at a turn of its own right behind it.
+    if (now >= this.#heartbeats.readAt + NEARLY_DUE * this.#pollMs()) this.#readShared(now);
     for (const group of this.#groups) {
       const dueAt = deadline(group.election);
       if (dueAt !== null && now >= dueAt) {

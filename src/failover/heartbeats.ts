@@ -21,6 +21,8 @@ export const noHeartbeats: Heartbeats = { workers: [], readAt: 0 };
 
 /** Heartbeats are read at each advert, but no more often than this. */
 export const HEARTBEAT_POLL_MS_MIN: Millis = 50;
+/** Share of an interval after which what is read regularly may be read, where the process is awake for something else. */
+export const NEARLY_DUE = 0.75;
 
 /** Twenty heartbeats missed at the default interval: more than a starved machine misses. */
 export function heartbeatTimeoutMs(advertIntervalMs: Millis): Millis {

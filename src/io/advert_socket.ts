@@ -24,6 +24,7 @@ interface RawSocket {
   on(event: 'error', listener: (error: Error) => void): void;
   on(event: 'close', listener: () => void): void;
   pauseRecv(): void;
+  pauseSend(): void;
   close(): void;
 }
 
@@ -111,6 +112,8 @@ export class AdvertSocket {
     const buffer = Buffer.from(message.buffer, message.byteOffset, message.byteLength);
     this.#socket.send(buffer, 0, buffer.length, this.#destination, (error) => {
       this.#sending--;
+      // Else the event loop turns once more, to find the socket writable and nothing to send.
+      if (this.#sending === 0) this.#socket.pauseSend();
       if (error !== null) this.#events.onSendError(error);
     });
   }

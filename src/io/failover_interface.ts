@@ -3,13 +3,12 @@
  * and its carrier. What cannot be opened, or fails, is opened again after a while; nothing here throws.
  */
 
-import type { FrameSender, Ipv6AdvertSocket, NativeModule } from '../datapath.js';
+import type { CarrierWatch, FrameSender, Ipv6AdvertSocket, NativeModule } from '../datapath.js';
 import type { Counts } from '../failover/counts.js';
 import type { Fault } from '../failover/messages.js';
 import { fromIpv4Packet, type ReceivedMessage } from '../failover/receive.js';
 import { ipAddress } from '../wire/ip_address.js';
 import { AdvertSocket } from './advert_socket.js';
-import { CarrierWatch } from './carrier_watch.js';
 
 export interface InterfaceSettings {
   readonly name: string;
@@ -53,7 +52,8 @@ export class FailoverInterface {
 
   constructor(
     settings: InterfaceSettings,
-    native: Pick<NativeModule, 'FrameSender' | 'Ipv6AdvertSocket'>,
+    native: Pick<NativeModule, 'CarrierWatch' | 'FrameSender' | 'Ipv6AdvertSocket'>,
+    carrierPollMs: number,
     counts: Counts,
     events: InterfaceEvents,
   ) {
@@ -65,19 +65,22 @@ export class FailoverInterface {
     this.#ipv6 = families.has(6) ? slot('IPv6 adverts', () => this.#openAdverts(6, null)) : null;
     this.#ipv6Receiver = families.has(6) ? slot('received IPv6 adverts', () => this.#openIpv6Receiver(native)) : null;
     this.#frames = slot('announcements', () => new native.FrameSender(name));
-    this.#carrier = new CarrierWatch(name, {
-      onChange: (up) => events.onCarrier(up),
-      onReplaced: () => this.#reopenAll(),
+    this.#carrier = new native.CarrierWatch(name, carrierPollMs, (up, isReplaced) => {
+      if (this.#closed) return;
+      if (isReplaced) this.#reopenAll();
+      events.onCarrier(up);
     });
-    this.poll();
+    this.openMissing();
   }
 
-  /** Reads the carrier, and opens what is missing and due. */
-  poll(): void {
-    if (this.#closed) return;
+  /** Opens what is missing and due. */
+  openMissing(): void {
     const now = performance.now();
     for (const one of this.#slots()) if (one.socket === null && now >= one.retryAt) this.#tryOpen(one, now);
-    this.#carrier.poll();
+  }
+
+  pollCarrierEach(pollMs: number): void {
+    this.#carrier.pollEach(pollMs);
   }
 
   sendAdvert(family: 4 | 6, message: Uint8Array): void {
@@ -135,7 +138,7 @@ export class FailoverInterface {
       one.retryAt = 0;
       one.retryMs = RETRY_MS_MIN;
     }
-    this.poll();
+    this.openMissing();
   }
 
   #openAdverts(family: 4 | 6, source: Uint8Array | null): AdvertSocket {

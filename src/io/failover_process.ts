@@ -46,7 +46,6 @@ const groups = new Groups(world);
 /** The timer set, and for when. */
 let timer: NodeJS.Timeout | null = null;
 let timerAt = Number.POSITIVE_INFINITY;
-let carrierTimer: NodeJS.Timeout | null = null;
 let leaving = false;
 /** Messages that the daemon has not taken yet. */
 let telling = 0;
@@ -65,7 +64,7 @@ process.on('message', (message) => {
   if (received.type === 'shutdown') return leave();
   if (received.type === 'configure') openInterfaces(received);
   groups.receiveMessage(received);
-  if (received.type === 'configure') pollCarriers();
+  if (received.type === 'configure') for (const one of interfaces.values()) one.pollCarrierEach(carrierPollMs());
   arm();
 });
 arm();
@@ -88,6 +87,7 @@ function turn(): void {
   timerAt = Number.POSITIVE_INFINITY;
   if (leaving) return;
   groups.turn();
+  for (const one of interfaces.values()) one.openMissing();
   arm();
 }
 
@@ -113,7 +113,7 @@ function openInterfaces({ configuration }: Extract<ToFailover, { type: 'configur
 
 function openInterface(settings: InterfaceSettings): FailoverInterface {
   const { name } = settings;
-  return new FailoverInterface(settings, native, groups.counts, {
+  return new FailoverInterface(settings, native, carrierPollMs(), groups.counts, {
     onAdvert: (received) => {
       groups.receiveAdvert(name, received);
       arm();
@@ -132,13 +132,8 @@ function isSame(left: InterfaceSettings, right: InterfaceSettings): boolean {
   return left.source === right.source && sameFamilies;
 }
 
-function pollCarriers(): void {
-  if (carrierTimer !== null) clearTimeout(carrierTimer);
-  if (leaving) return;
-  for (const one of interfaces.values()) one.poll();
-  const intervalMs = groups.advertIntervalMs ?? CARRIER_POLL_MS_MAX;
-  const pollMs = Math.min(CARRIER_POLL_MS_MAX, Math.max(CARRIER_POLL_MS_MIN, intervalMs));
-  carrierTimer = setTimeout(pollCarriers, pollMs);
+function carrierPollMs(): number {
+  return Math.min(CARRIER_POLL_MS_MAX, Math.max(CARRIER_POLL_MS_MIN, groups.advertIntervalMs ?? CARRIER_POLL_MS_MAX));
 }
 
 function tell(message: FromFailover): void {

@@ -8,7 +8,7 @@ import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { Control } from '../api.js';
 import { LISTS, type Metric, type Seen } from '../http/metric_lists.js';
 
-/** Each look wakes the process; the library's own are 10 ms apart. */
+/** Each look at the event loop wakes the process; the library's own are 10 ms apart. */
 const EVENT_LOOP_LOOK_MS = 100;
 
 export class Metrics {
@@ -16,16 +16,20 @@ export class Metrics {
   readonly #control: Control;
   readonly #registry = new Registry();
   readonly #metrics = new Map<string, Counter | Gauge>();
+  #isMonitored = false;
   #running: Promise<string> | null = null;
 
   constructor(control: Control) {
     this.#control = control;
     this.contentType = this.#registry.contentType;
-    collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: EVENT_LOOP_LOOK_MS });
   }
 
   /** Those who ask at the same moment get the same text. */
   async text(): Promise<string> {
+    // From the first question on: who is never asked need not wake for it.
+    if (!this.#isMonitored)
+      collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: EVENT_LOOP_LOOK_MS });
+    this.#isMonitored = true;
     this.#running ??= this.#collect().finally(() => {
       this.#running = null;
     });

@@ -13,7 +13,7 @@ import type { NativeModule } from '../datapath.js';
 
 const addonPath = join(packageDirectory(fileURLToPath(import.meta.url)), 'build', 'Release', 'tandem.node');
 
-const classes = ['Datapath', 'SharedState', 'FrameSender', 'Ipv6AdvertSocket'] as const;
+const classes = ['Datapath', 'SharedState', 'FrameSender', 'CarrierWatch', 'Ipv6AdvertSocket'] as const;
 const functions = ['sendDatagram', 'socketPeer'] as const;
 
 /** The nearest directory above `path` that holds a package.json; the root of the file system if none does. */

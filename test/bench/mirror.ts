@@ -86,9 +86,9 @@ async function measurePair(pair: Pair, effort: Effort, samples: Samples): Promis
   }
 }
 
-/** Nothing moves but adverts and keepalives; a unit that has just started still compiles what it runs. */
+/** Nothing moves but adverts and keepalives. A unit that has just started compiles what it runs, and tidies up once. */
 async function measureIdle(pair: Pair, effort: Effort, samples: Samples): Promise<void> {
-  await pause(effort.quick ? 200 : 10_000);
+  await pause(effort.quick ? 200 : 20_000);
   const units = { active: pair.network.unit, standby: pair.network.standby };
   const before = Object.values(units).map(processorSeconds);
   const start = performance.now();

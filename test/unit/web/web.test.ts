@@ -34,6 +34,30 @@ const pages = [
   { hash: '#/events', title: 'Events', says: failover.trafficGroups[0]!.transitions[0]!.reason },
 ] as const;
 
+/** https://web.dev/articles/cls: a page that nobody feels jump. */
+const SHIFT_MAX = 0.1;
+
+/** What moved without the reader's doing since the page was opened, and how far, as Chromium sums it. */
+function layoutShifts(): Promise<{ readonly shift: number; readonly moved: readonly string[] }> {
+  interface Shift extends PerformanceEntry {
+    readonly value: number;
+    readonly sources: readonly { readonly node: Element | null }[];
+  }
+  return new Promise((resolve) => {
+    const found: Shift[] = [];
+    new PerformanceObserver((list) => found.push(...(list.getEntries() as Shift[]))).observe({
+      type: 'layout-shift',
+      buffered: true,
+    });
+    setTimeout(() => {
+      const moved = found.flatMap(({ value, sources }) =>
+        sources.map(({ node }) => `${value.toFixed(3)} ${node?.nodeName} ${node?.textContent?.slice(0, 40)}`),
+      );
+      resolve({ shift: found.reduce((sum, { value }) => sum + value, 0), moved });
+    }, 50);
+  });
+}
+
 describe.skipIf(noBrowser !== '')(`the web page${noBrowser}`, () => {
   let browser: Browser;
   let folder: string;
@@ -114,6 +138,27 @@ describe.skipIf(noBrowser !== '')(`the web page${noBrowser}`, () => {
       expect(await page.evaluate(contrastFaults), `${each.hash}: text of too little contrast`).toEqual([]);
       const name = `${each.hash.replaceAll(/\W+/g, '-').slice(1)}-${width}-${colorScheme}`;
       await web.screenshot(name, width < 3840);
+    }
+  });
+
+  test.each([1280, 400])('%d pixels: nothing jumps when answers come late, nor when figures change', async (width) => {
+    const control = stubControl();
+    const late = <Answer>(value: Answer) => new Promise<Answer>((resolve) => setTimeout(() => resolve(value), 300));
+    let grown = 0;
+    const servers = () => {
+      grown = 10 * grown + 9;
+      return late(virtualServers.map((each) => ({ ...each, connections: each.connections + grown, opened: grown })));
+    };
+    await open({ ...control, virtualServers: servers, survival: () => late(survival) }, 'light', width);
+    for (const { hash, says } of pages) {
+      grown = 0;
+      await page.goto('about:blank');
+      await page.goto(`/${hash}`);
+      const said = hash.startsWith('#/virtual-servers') ? virtualServers[0]!.pool : says;
+      await page.locator('main').getByText(said).first().waitFor();
+      await page.waitForTimeout(1_500);
+      const { shift, moved } = await page.evaluate(layoutShifts);
+      expect(shift, `${hash}: ${moved.join('; ')}`).toBeLessThanOrEqual(SHIFT_MAX);
     }
   });
 
