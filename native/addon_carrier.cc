@@ -45,7 +45,7 @@ void deliver(Napi::Env env, Napi::Function on_carrier, Seen* seen) {
 
 void tell(Watched& watched, Seen seen) {
   auto owned = std::make_unique<Seen>(seen);
-  if (watched.tell.NonBlockingCall(owned.get(), deliver) == napi_ok) owned.release();
+  if (watched.tell.NonBlockingCall(owned.get(), deliver) == napi_ok) static_cast<void>(owned.release());
 }
 
 void run(const std::shared_ptr<Watched>& watched) {

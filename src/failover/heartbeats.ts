@@ -21,7 +21,7 @@ export const noHeartbeats: Heartbeats = { workers: [], readAt: 0 };
 
 /** Heartbeats are read at each advert, but no more often than this. */
 export const HEARTBEAT_POLL_MS_MIN: Millis = 50;
-/** Share of an interval after which what is read regularly may be read, where the process is awake for something else. */
+/** Share of the interval after which they may be read, where the process is awake for something else. */
 export const NEARLY_DUE = 0.75;
 
 /** Twenty heartbeats missed at the default interval: more than a starved machine misses. */

@@ -7,7 +7,7 @@ import { useEffect } from 'preact/hooks';
 import type { Status } from '../api.js';
 import { giveToken, isTokenWanted } from './ask.js';
 import { moment } from './format.js';
-import { answeredAt, isStale, problem, refresh, status } from './live.js';
+import { answeredAt, isBegun, isStale, problem, refresh, status } from './live.js';
 import { ConnectionsPage } from './pages/connections.js';
 import { EventsPage } from './pages/events.js';
 import { PairPage } from './pages/pair.js';
@@ -39,7 +39,7 @@ export function App() {
   useEffect(() => {
     document.title = `${title} · ${unit === undefined ? '' : `unit ${unit} · `}${firstTitle.value}`;
   }, [title, unit]);
-  const Content = isTokenWanted.value ? TokenForm : (page?.content ?? Nowhere);
+  const Content = isTokenWanted.value ? TokenForm : !isBegun.value ? Waiting : (page?.content ?? Nowhere);
   return (
     <>
       <header>
@@ -80,6 +80,8 @@ function standing({ unit, trafficGroups, mirror: { channel, inSync } }: Status):
   const sync = channel === 'off' ? [] : [inSync ? 'in sync' : 'not in sync'];
   return `Unit ${unit}: ${[...roles, ...sync, 'live'].join(', ')}. Times are local.`;
 }
+
+const Waiting = () => <p class="muted">Asking the unit …</p>;
 
 function Nowhere() {
   return (

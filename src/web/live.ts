@@ -3,7 +3,7 @@
  * are no events. What is known stays when answers stop; `answeredAt` says how old it is.
  */
 
-import { signal } from '@preact/signals';
+import { computed, signal } from '@preact/signals';
 
 import type {
   Control,
@@ -20,6 +20,8 @@ import { type Look, ratesBetween } from '../http/rates.js';
 import { ask, hasToken, isTokenWanted } from './ask.js';
 
 const POLL_MS = 2_000;
+/** A page waits so long for its first answers before it shows what there is. */
+const FIRST_MS = 2_000;
 /** Two polls and the longest answer. */
 const STALE_MS = 8_000;
 /** Two minutes of rates, one each second. */
@@ -43,11 +45,21 @@ export const answeredAt = signal<number | null>(null);
 export const problem = signal<string | null>(null);
 export const now = signal(Date.now());
 export const isStale = signal(false);
+const waitedEnough = signal(false);
+/** Everything was answered once, so nothing that is shown moves what stands below it; or too much time has passed. */
+export const isBegun = computed(() => {
+  const first = [status.value, survival.value, failover.value];
+  const areAnswered = first.every((each) => each !== null) && costs.value !== undefined;
+  return waitedEnough.value || problem.value !== null || areAnswered;
+});
 
 let heardAtMs = Number.NEGATIVE_INFINITY;
 let look: Look | null = null;
 
 export function follow(): void {
+  setTimeout(() => {
+    waitedEnough.value = true;
+  }, FIRST_MS);
   listen();
   void poll();
   setInterval(tick, 1_000);
