@@ -6,7 +6,7 @@ import { DEFAULT_SOCKET } from '../api.js';
 import { formatConfigError } from '../config/faults.js';
 import { configJsonSchema } from '../config/schema.js';
 import { applyCommand } from './apply.js';
-import { clientFlags, showing, socketFlag, socketPath } from './asking.js';
+import { clientFlags, socketFlag, socketPath } from './asking.js';
 import { captureCommand } from './capture.js';
 import { pool, reload, standby, virtual } from './change.js';
 import { conclude } from './command.js';
@@ -18,8 +18,7 @@ import { jsonFlag, stateDirectory, stateFlag, unitFlag } from './flags.js';
 import { top, watch } from './live.js';
 import { pairRoutes } from './pair.js';
 import { replay } from './replay.js';
-import { showStatus } from './show.js';
-import { showRoutes } from './show_routes.js';
+import { showRoutes, statusCommand } from './show_routes.js';
 
 // ---------------------------------------------------------------------------------------- without daemon
 
@@ -109,7 +108,7 @@ function routes(application: () => Application<CliContext>) {
       check,
       schema,
       convert: convertCommand,
-      status: showing('The unit at a glance', (control) => control.status(), showStatus),
+      status: statusCommand,
       show: showRoutes,
       watch,
       top,

@@ -6,7 +6,15 @@ import { CONNECTIONS_PAGE_MAX, type ConnectionsPage, type ConnectionsQuery, type
 import { asking, type ClientFlags, clientFlags, proposing, showing } from './asking.js';
 import type { CliContext } from './context.js';
 import { type End, endOf } from './ends.js';
-import { showConnections, showCounters, showFailover, showMirror, showPools, showVirtualServers } from './show.js';
+import {
+  showConnections,
+  showCounters,
+  showFailover,
+  showMirror,
+  showPools,
+  showStatus,
+  showVirtualServers,
+} from './show.js';
 import { showCosts, showSurvival } from './show_survival.js';
 
 const CONNECTIONS_SHOWN = 100;
@@ -18,9 +26,13 @@ interface ConnectionFlags extends ClientFlags {
   readonly limit: number;
 }
 
+/** As `tandem status`, and among its kind. */
+export const statusCommand = showing('The unit at a glance', (control) => control.status(), showStatus);
+
 export const showRoutes = buildRouteMap({
   docs: { brief: 'Show what the daemon knows' },
   routes: {
+    status: statusCommand,
     virtual: showingOneOrAll(
       'Virtual servers, their traffic and their mirroring',
       'virtual server',

@@ -168,7 +168,8 @@ function heard({ trafficGroups }: FailoverStatus): string {
   const ages = trafficGroups.flatMap(({ virtualRouters }) =>
     virtualRouters.flatMap(({ peerAdvertAgeMs }) => (peerAdvertAgeMs === null ? [] : [peerAdvertAgeMs])),
   );
-  return ages.length === 0 ? 'none heard' : `last heard ${milliseconds(Math.min(...ages))} ago`;
+  const last = ages.length === 0 ? 'none heard' : `last heard ${milliseconds(Math.min(...ages))} ago`;
+  return trafficGroups.every(({ role }) => role === 'active') ? `${last}; a standby sends none` : last;
 }
 
 function channelText({ channel, connectedSince, lastError }: MirrorStatus) {

@@ -7,7 +7,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { Lab, labId, whyNoLab } from '../lab/lab.js';
+import { waysToGoOn } from '../lab/go_on.js';
+import { Lab, whyNoLab } from '../lab/lab.js';
 import { repositoryRoot } from '../lab/paths.js';
 import { type Chapter, play, type RunResult } from './story.js';
 import { resultTable, silenceTable } from './table.js';
@@ -16,7 +17,7 @@ import { faults } from './verdict.js';
 
 const usage = `usage: scripts/demo [--json] [--keep] [--only MIRROR-FAULT]... [--runs N]
   --json               print one JSON object as the last line
-  --keep               leave the last run's lab up, and say how to enter it
+  --keep               mend the last run's lab, leave it up, and say how to go on with it
   --only async-kill    of off-kill, off-links, async-kill, async-links: only this one (may be given more than once)
   --runs N             play each N times and print the median and the worst silence`;
 
@@ -104,8 +105,7 @@ function report(results: readonly RunResult[], failures: readonly string[], opti
   if (failures.length === 0)
     console.log('As it must be: without mirroring the connection hangs, with it the connection goes on.');
   if (options.keep) {
-    console.log(`\nThe lab is up. Enter a host:  ip netns exec tdm-${labId('demo')}-client bash`);
-    console.log('Take it down:                 scripts/lab down demo');
+    console.log(`\nThe lab is up, unit a active again.\n${waysToGoOn(Lab.attach('demo'), 'demo')}`);
   }
   const runs = results.map(({ streams: _streams, faultAtMs: _faultAtMs, ...rest }) => rest);
   const summary = JSON.stringify({ runs, failures });

@@ -12,7 +12,7 @@ import type { Lab } from '../lab/lab.js';
 import { defaultAdvertIntervalMs } from '../lab/pair_config.js';
 import { tandemAddresses } from '../lab/topology.js';
 import { startCapture, startDownload, startEcho, startHttp, startServers } from '../lab/traffic.js';
-import { hasRole, type Pair, startPair } from '../lab/unit.js';
+import { hasRole, isReady, type Pair, startPair } from '../lab/unit.js';
 import type { CaptureReport } from '../traffic/capture.js';
 import { isAnnouncement, type Suspicion, suspicion } from '../traffic/frames.js';
 import {
@@ -66,7 +66,7 @@ const heldForMs = beforeFaultMs + 2_500;
 
 export interface PlayOptions extends Chapter {
   readonly progress: (what: string) => void;
-  /** The servers go on when this process ends. */
+  /** The fault is mended, and all goes on when this process ends. */
   readonly keep: boolean;
 }
 
@@ -113,6 +113,7 @@ export async function play(lab: Lab, options: PlayOptions): Promise<RunResult> {
     streams: { echo: echoReport, download: downloadReport },
     faultAtMs,
   };
+  if (options.keep) await mend(lab, pair, options);
   writeFileSync(join(lab.directory, 'result.json'), `${JSON.stringify({ ...result, http: httpReport }, null, 1)}\n`);
   return result;
 }
@@ -123,6 +124,17 @@ function strike(lab: Lab, pair: Pair, fault: Fault): number {
   const at = monotonicMs();
   lab.cutLinks('a');
   return at;
+}
+
+/** Whoever goes on with this lab finds a pair as it is without a fault. */
+async function mend(lab: Lab, pair: Pair, { fault, progress }: PlayOptions): Promise<void> {
+  progress('mending unit a');
+  if (fault === 'kill') pair.a.start();
+  else lab.restoreLinks('a');
+  await Promise.all([
+    pair.a.waitUntil('active again', (status) => isReady(status, 'active')),
+    pair.b.waitUntil('standby again', (status) => isReady(status, 'standby')),
+  ]);
 }
 
 /** How many connections a holds now, and how many of these b holds a moment later. */

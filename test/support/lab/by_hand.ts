@@ -2,9 +2,10 @@
 
 import { spawnSync } from 'node:child_process';
 
+import { waysToGoOn } from './go_on.js';
 import { isAlive, readJournal } from './journal.js';
 import { Lab, labId, whyNoLab } from './lab.js';
-import { type HostName, hostNames, virtualAddress } from './topology.js';
+import { type HostName, hostNames } from './topology.js';
 import { startServers } from './traffic.js';
 import { startPair } from './unit.js';
 
@@ -41,12 +42,10 @@ async function act(): Promise<number> {
 async function up(): Promise<number> {
   const lab = Lab.up('lab');
   await startServers(lab, 'stay');
-  const pair = await startPair(lab, { mirror: 'async' });
+  await startPair(lab, { mirror: 'async' });
   lab.release();
   console.log(`Unit a is active, unit b stands by; config and logs in ${lab.directory}.
-Ask a unit:      scripts/tandem status --socket ${pair.a.socket}
-Be the client:   scripts/lab enter client curl http://${virtualAddress.ipv4}/
-Take it down:    scripts/lab down`);
+${waysToGoOn(lab, 'lab')}`);
   return 0;
 }
 
