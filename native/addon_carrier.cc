@@ -43,9 +43,12 @@ void deliver(Napi::Env env, Napi::Function on_carrier, Seen* seen) {
   if (env.IsExceptionPending()) napi_fatal_exception(env, env.GetAndClearPendingException().Value());
 }
 
-void tell(Watched& watched, Seen seen) {
+// False: the event loop is ending, and has let go of the function.
+bool tell(Watched& watched, Seen seen) {
   auto owned = std::make_unique<Seen>(seen);
-  if (watched.tell.NonBlockingCall(owned.get(), deliver) == napi_ok) static_cast<void>(owned.release());
+  const napi_status status = watched.tell.NonBlockingCall(owned.get(), deliver);
+  if (status == napi_ok) static_cast<void>(owned.release());
+  return status != napi_closing;
 }
 
 void run(const std::shared_ptr<Watched>& watched) {
@@ -59,7 +62,9 @@ void run(const std::shared_ptr<Watched>& watched) {
     }
     if (fd >= 0) {
       char first = '0';
-      const ssize_t bytes = pread(fd, &first, 1, 0);
+      ssize_t bytes;
+      do bytes = pread(fd, &first, 1, 0);
+      while (bytes < 0 && errno == EINTR);
       // EINVAL: the interface is down. Anything else: it is gone, and the descriptor with it.
       if (bytes < 0 && errno != EINVAL) {
         close(fd);
@@ -67,7 +72,11 @@ void run(const std::shared_ptr<Watched>& watched) {
       }
       up = bytes == 1 && first == '1';
     }
-    if (is_replaced || !is_known || up != known) tell(*watched, {up, is_replaced});
+    const bool is_news = is_replaced || !is_known || up != known;
+    if (is_news && !tell(*watched, {up, is_replaced})) {
+      if (fd >= 0) close(fd);
+      return;
+    }
     is_known = true;
     known = up;
 

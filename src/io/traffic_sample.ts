@@ -1,11 +1,11 @@
 /** Which connections carry how much: every frame of a moment, looked at by a capture that nobody reads. */
 
 import type { Datapath } from '../datapath.js';
-import { type ConnectionTraffic, type TrafficSample, tallyTraffic } from '../wire/capture_record.js';
+import { type Tally, type TrafficSample, tallyTraffic, trafficOf } from '../wire/capture_record.js';
 
 const SAMPLE_MS = 200;
-/** A busy unit shows as much in less time. */
-const RECORDS_MAX = 50_000;
+/** A busy unit shows as much in less time; counting so many keeps this thread for a few milliseconds. */
+const RECORDS_MAX = 10_000;
 const LOOK_MS = 5;
 const TAKE_BYTES = 1024 * 1024;
 /** Only the records are wanted; it is the least that a capture copies. */
@@ -16,8 +16,8 @@ type CapturePort = Pick<Datapath, 'startCapture' | 'takeCapture' | 'captureCount
 /** Takes the place of a capture that runs. `cut`: another takes this one's place, and what was seen is given. */
 export async function sampleTraffic(datapath: CapturePort, cut: AbortSignal): Promise<TrafficSample> {
   const memory = new Uint8Array(TAKE_BYTES);
-  const traffic = new Map<string, ConnectionTraffic>();
-  let [records, wanted, missed] = [0, 0, 0];
+  const traffic: Tally = new Map();
+  let [records, wanted] = [0, 0];
   const startMs = performance.now();
   datapath.startCapture({ virtualServer: null, client: null, snaplenBytes: SNAPLEN_BYTES });
   let forMs: number;
@@ -25,18 +25,12 @@ export async function sampleTraffic(datapath: CapturePort, cut: AbortSignal): Pr
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     forMs = performance.now() - startMs;
     if (cut.aborted) break;
-    const counts = datapath.captureCounts();
-    [wanted, missed] = [sum(counts, 'wanted'), sum(counts, 'missed')];
+    wanted = datapath.captureCounts().reduce((sum, each) => sum + each.wanted, 0);
     for (let taken = datapath.takeCapture(memory); taken > 0; taken = datapath.takeCapture(memory)) {
       records += tallyTraffic(memory.subarray(0, taken), traffic);
       if (records >= RECORDS_MAX) break;
     }
   } while (forMs < SAMPLE_MS && records < RECORDS_MAX);
   if (!cut.aborted) datapath.stopCapture();
-  const connections = [...traffic.values()].toSorted((one, other) => other.bytes - one.bytes);
-  return { forMs, seen: wanted === 0 ? 1 : 1 - missed / wanted, connections };
-}
-
-function sum(counts: ReturnType<Datapath['captureCounts']>, field: 'wanted' | 'missed'): number {
-  return counts.reduce((total, each) => total + each[field], 0);
+  return { forMs, seen: wanted === 0 ? 1 : Math.min(1, records / wanted), connections: trafficOf(traffic) };
 }

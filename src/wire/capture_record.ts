@@ -62,8 +62,11 @@ export interface TrafficSample {
   readonly connections: readonly ConnectionTraffic[];
 }
 
-/** Adds what these records say was received of connections; gives the records. */
-export function tallyTraffic(records: Uint8Array, into: Map<string, ConnectionTraffic>): number {
+/** By slot and incarnation: slot * 2^16 + incarnation. */
+export type Tally = Map<number, { packets: number; bytes: number }>;
+
+/** Adds what these records say was received of connections; gives the number of records. */
+export function tallyTraffic(records: Uint8Array, into: Tally): number {
   const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
   let count = 0;
   for (let at = 0; at < records.length; at += view.getUint32(at, true)) {
@@ -71,22 +74,31 @@ export function tallyTraffic(records: Uint8Array, into: Map<string, ConnectionTr
     const slot = view.getUint32(at + 12, true);
     const outcome = OUTCOMES[view.getUint8(at + 29)];
     if (slot === NO_CONNECTION || outcome?.direction !== 'inbound' || outcome.drop) continue;
-    const id = idOf(view, at);
-    const { packets, bytes } = into.get(id) ?? { packets: 0, bytes: 0 };
-    into.set(id, { slot, id, packets: packets + 1, bytes: bytes + view.getUint32(at + 8, true) });
+    const key = slot * 0x1_0000 + view.getUint16(at + 24, true);
+    const sum = into.get(key) ?? { packets: 0, bytes: 0 };
+    sum.packets++;
+    sum.bytes += view.getUint32(at + 8, true);
+    into.set(key, sum);
   }
   return count;
 }
 
-function idOf(view: DataView, at: number): string {
-  return `${view.getUint32(at + 12, true)}.${view.getUint16(at + 24, true)}`;
+export function trafficOf(tally: Tally): ConnectionTraffic[] {
+  return [...tally]
+    .map(([key, sum]) => {
+      const slot = Math.floor(key / 0x1_0000);
+      return { slot, id: idOf(slot, key % 0x1_0000), ...sum };
+    })
+    .toSorted((one, other) => other.bytes - one.bytes);
 }
+
+const idOf = (slot: number, incarnation: number): string => `${slot}.${incarnation}`;
 
 /** `dropped reason=no_member connection=none virtual=www (no member of the pool is available)` */
 function commentOf(view: DataView, at: number, { word, drop }: (typeof OUTCOMES)[number], names: CaptureNames): string {
   const slot = view.getUint32(at + 12, true);
   const server = view.getUint16(at + 26, true);
-  const connection = slot === NO_CONNECTION ? 'none' : idOf(view, at);
+  const connection = slot === NO_CONNECTION ? 'none' : idOf(slot, view.getUint16(at + 24, true));
   const virtual = server === NO_SERVER ? 'none' : (names.virtualServers.get(server) ?? 'gone');
   const [reason, sentence] = names.drops[view.getUint8(at + 30)] ?? ['unknown', 'a reason without a name'];
   const belongs = `connection=${connection} virtual=${virtual}`;
