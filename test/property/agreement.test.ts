@@ -45,8 +45,10 @@ test.each([
         expect(pair?.agreement(name), name).toMatchObject({ is: 'agrees', differences: 1, repairs: 1 }),
       );
     expect(pair.quietTables()).toEqual(before);
-    // Both units show it, and in sync they were all the while.
-    expect(a.channel.status().agreements.told['altered']).toMatchObject({ is: 'agrees', differences: 1 });
+    // Both units show it, the other one when it has the answer; and in sync they were all the while.
+    await waitFor(() =>
+      expect(a.channel.status().agreements.told['altered']).toMatchObject({ is: 'agrees', differences: 1 }),
+    );
     expect(a.channel.status().generation).toBe(generation);
     expect(b.channel.status().counters.bulks_received).toBe(1);
     for (const name of ['untouched', 'churning'] as const)
