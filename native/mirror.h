@@ -23,7 +23,6 @@
 
 #include <array>
 #include <atomic>
-#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -48,8 +47,6 @@ struct MirrorDictionary {
   std::array<uint16_t, kVirtualServersMax> virtual_servers;
   std::array<uint8_t, kDevicesMax> devices;  // 0xff: none; a last hop there is applied as unknown (0)
 };
-
-// Virtual servers by id.
 
 class MirrorSource {
  public:

@@ -29,6 +29,7 @@
 
 namespace tandem {
 
+// Virtual servers by id.
 using ServerSet = std::bitset<kVirtualServersMax>;
 
 struct DigestSum {
