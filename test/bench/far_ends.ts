@@ -19,6 +19,8 @@ export type Forward = 'none' | 'redirect' | 'hash';
 
 export interface Load {
   readonly protocol: 'udp' | 'tcp';
+  /** The virtual server's; 80 when not said. */
+  readonly port?: number;
   /** On the wire, the check sequence of 4 included. */
   readonly bytes: number;
   /** A power of two; those that are open and go on. */
@@ -40,15 +42,21 @@ export interface Load {
   readonly rate?: number;
   /** On their way at most, so that what would be lost is not made; 0: however many. */
   readonly window?: number;
+  /** The port and another take turns of so many seconds; needs a window. */
+  readonly slices?: { readonly seconds: number; readonly otherPort: number };
 }
 
-/** Per second, where not said otherwise. */
-export interface Measured {
-  readonly generated: number;
+/** Per second. */
+interface Side {
   /** At the sink, of what was generated. */
   readonly received: number;
   /** Handshakes that the member saw complete. */
   readonly established: number;
+}
+
+/** Per second, where not said otherwise. */
+export interface Measured extends Side {
+  readonly generated: number;
   /** Counts from the first frame to the last, warming up included. */
   readonly establishedInAll: number;
   readonly openedInAll: number;
@@ -56,6 +64,8 @@ export interface Measured {
   readonly probes: number;
   readonly p50Ns: number;
   readonly p99Ns: number;
+  /** With slices: the port, then the other, each while it had its turns. */
+  readonly sides: readonly Side[];
 }
 
 export class FarEnds {
@@ -116,6 +126,9 @@ export class FarEnds {
       settle: load.settle ?? 0.05,
       rate: load.rate ?? 0,
       window: load.window ?? 0,
+      port: load.port ?? 80,
+      slice: load.slices?.seconds ?? 0,
+      'other-port': load.slices?.otherPort ?? 0,
     };
     this.#child.stdin?.write(`${assignments(words).join(' ')}\n`);
     return JSON.parse(await this.#answer()) as Measured;

@@ -29,6 +29,8 @@ export interface Pair {
   readonly ends: FarEnds;
   /** Those that mirror come first. */
   readonly modes: readonly Mode[];
+  /** Of connections that no mode mirrors, where some can be beside those that it does. */
+  readonly unmirroredPort?: number;
   /** Connections that the standby holds now. */
   held(): Promise<number>;
   stop(): Promise<void>;
@@ -44,6 +46,8 @@ export interface TandemPair extends Pair {
   startStandby(): Promise<void>;
 }
 
+const unmirroredPort = 81;
+
 /** `connections` may be opened before the pair is made anew. */
 export async function standTandem(ground: Ground, connections: number): Promise<TandemPair> {
   const network = makePairNetwork(ground, 'mt');
@@ -51,7 +55,7 @@ export async function standTandem(ground: Ground, connections: number): Promise<
     device: 'xdp',
     connections,
     protocol: 'tcp',
-    ports: [80],
+    ports: [80, unmirroredPort],
     paired: true,
     idleS: 100_000,
   });
@@ -64,6 +68,7 @@ export async function standTandem(ground: Ground, connections: number): Promise<
   await inSync();
   active.pin(cores.rest, cores.frames);
   standby.pin(cores.rest);
+  await active.api.setVirtualServer(`bench${unmirroredPort}`, { mirror: 'off' });
   const ends = await FarEnds.start(ground, network, { mac: virtualMac, address: virtualAddress }, 'none');
   return {
     name: pairNames.tandem,
@@ -78,6 +83,7 @@ export async function standTandem(ground: Ground, connections: number): Promise<
         await inSync();
       },
     })),
+    unmirroredPort,
     active,
     killStandby: () => standby.kill(),
     startStandby: async () => {

@@ -32,16 +32,17 @@ struct wire_template {
 };
 
 struct wire_shared {
-  struct wire_template templates[2];  // of data; of what opens a connection
-  __u32 connection_mask;              // connections less one; a power of two of them
-  __u32 zipf;                         // 1: the connection is picks[], else all in turn
-  __u32 open_every;                   // one frame in so many opens a new connection; 0: none
-  __u32 open_set;                     // 1: the frames open the connections of connection_mask
-  __u32 probe_every;                  // a power of two; one frame in so many is a probe; 0: none
+  struct wire_template templates[2][2];  // of each side: of data; of what opens a connection
+  __u32 connection_mask;                 // connections less one; a power of two of them
+  __u32 zipf;                            // 1: the connection is picks[], else all in turn
+  __u32 open_every;                      // one frame in so many opens a new connection; 0: none
+  __u32 open_set;                        // 1: the frames open the connections of connection_mask
+  __u32 probe_every;                     // a power of two; one frame in so many is a probe; 0: none
   __u32 generator_ifindex, client_ifindex, server_ifindex;
   __u32 virtual_address, member_address;     // in network byte order
   __u8 member_macs[12], generator_macs[12];  // destination, source: of what leaves by `server`, by `client`
   __u32 members, stopping;
+  __u32 side;               // which of the templates; 1 only in slices
   __u64 generated, opened;  // by the generator alone; `opened` is never set back
   __u64 translations;       // made by `hash`
   struct wire_cpu cpus[WIRE_CPUS];

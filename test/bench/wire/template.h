@@ -45,7 +45,7 @@ inline uint32_t address_of(const std::string& text) {
 
 // `bytes` without the check sequence. TCP packets end with their header: what fills the frame up is padding.
 inline void describe(wire_template* to, const std::string& to_mac, const std::string& from_mac, uint32_t address,
-                     bool tcp, bool opens, size_t bytes) {
+                     uint16_t port, bool tcp, bool opens, size_t bytes) {
   uint8_t* frame = to->headers;
   std::memset(to, 0, sizeof *to);
   put_mac(frame, to_mac);
@@ -60,7 +60,7 @@ inline void describe(wire_template* to, const std::string& to_mac, const std::st
   ip[9] = tcp ? 6 : 17;
   std::memcpy(ip + 16, &address, 4);
   uint8_t* transport = ip + 20;
-  put16(transport + 2, 80);
+  put16(transport + 2, port);
   if (tcp) {
     put32(transport + 4, WIRE_CLIENT_SEQUENCE + (opens ? 0 : 1));
     put32(transport + 8, opens ? 0 : WIRE_SERVER_SEQUENCE + 1);

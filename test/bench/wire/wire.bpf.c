@@ -86,7 +86,7 @@ int generate(struct xdp_md* frame) {
     // An odd factor steps through all of a power of two, neighbours far apart.
     source = of_set(((__u32)number * 0x9e3779b1u) & shared.connection_mask);
   }
-  struct wire_template* template = &shared.templates[opens];
+  struct wire_template* template = &shared.templates[shared.side & 1][opens];
   __builtin_memcpy(data, template->headers, sizeof *at);
   __u32 sum = halves(source.address);
   at->ip.saddr = source.address;

@@ -9,9 +9,14 @@
 // far less than what it feeds. With `window` frames under way it waits, so that a unit on the same core is not robbed
 // of it by frames that nobody will take; what does not come through for 2 ms is written off. With `rate` it makes so
 // many frames per second, a share of them each 100 us. After `frames` of them it stops.
+//
+// With `slice`, `port` and `other-port` take turns of so many seconds, so that what comes and goes on the machine
+// meets both alike. Between turns everything under way arrives, and each turn's frames and time are put to its side's
+// account.
 #include <sys/prctl.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <ctime>
 #include <iostream>
@@ -76,14 +81,24 @@ void draw_picks(wire_shared* shared) {
   }
 }
 
+// One port's turns together.
+struct Side {
+  uint64_t received = 0, established = 0;
+  double seconds = 0;
+};
+using Sides = std::array<Side, 2>;
+
 class Generator {
  public:
-  Generator(const Options& options, const std::string& name_space, int program, size_t bytes, wire_shared* shared)
+  Generator(const Options& options, const std::string& name_space, int program, size_t bytes, wire_shared* shared,
+            Sides* sides)
       : shared_(shared),
+        sides_(sides),
         program_(program),
         frame_(bytes),
         rate_(options.number("rate")),
         window_(options.count("window")),
+        slice_(options.number("slice")),
         left_(options.count("frames") == 0 ? UINT64_MAX : options.count("frames")),
         thread_([this, name_space] { run(name_space); }) {}
   Generator(const Generator&) = delete;
@@ -106,13 +121,15 @@ class Generator {
     enter(name_space);
     pin(0);
     prctl(PR_SET_TIMERSLACK, 1);
-    const Counted counted = count(*shared_);
-    lost_ = counted.generated - counted.received;
+    turned_ = count(*shared_);
+    lost_ = turned_.generated - turned_.received;
+    turned_at_ = now();
     if (rate_ > 0) {
       keep_pace();
     } else {
       while (going()) {
-        if (window_ > 0) wait_for_room();
+        if (slice_ > 0 && now() >= turned_at_ + slice_) turn();
+        if (window_ > 0) wait_for_room(window_ / 4);
         make(window_ == 0 ? 1 << 14 : std::max(kBatch, window_ / 4));
       }
     }
@@ -135,12 +152,28 @@ class Generator {
     }
   }
 
-  void wait_for_room() {
+  // The first turn of each side warms up.
+  void turn() {
+    wait_for_room(window_);
+    const Counted counted = count(*shared_);
+    const double at = now();
+    if (turns_++ >= sides_->size()) {
+      Side& side = (*sides_)[shared_->side];
+      side.received += counted.received - turned_.received;
+      side.established += counted.established - turned_.established;
+      side.seconds += at - turned_at_;
+    }
+    turned_ = counted;
+    turned_at_ = at;
+    shared_->side ^= 1;
+  }
+
+  void wait_for_room(uint32_t room) {
     uint64_t seen = 0;
     double since = now();
     for (;;) {
       const Counted counted = count(*shared_);
-      if (counted.generated - counted.received - lost_ + window_ / 4 <= window_ || !going()) return;
+      if (counted.generated - counted.received - lost_ + room <= window_ || !going()) return;
       if (counted.received != seen) {
         seen = counted.received;
         since = now();
@@ -164,10 +197,15 @@ class Generator {
   }
 
   wire_shared* shared_;
+  Sides* sides_;
   int program_;
   std::vector<uint8_t> frame_;
   double rate_;
   uint32_t window_;
+  double slice_;
+  Counted turned_;
+  double turned_at_ = 0;
+  size_t turns_ = 0;
   uint64_t left_, lost_ = 0;
   bool limited_ = left_ != UINT64_MAX, done_ = false;
   std::thread thread_;
@@ -224,8 +262,9 @@ class Wire {
     const Counted first = count(shared_);
     Counted before, after;
     double took;
+    Sides sides;
     {
-      Generator generator(options, options_.text("generator"), loaded_.program("generate"), bytes, &shared_);
+      Generator generator(options, options_.text("generator"), loaded_.program("generate"), bytes, &shared_, &sides);
       wait_until(now() + options.number("settle"));
       std::memset(shared_.round_trips, 0, sizeof shared_.round_trips);
       before = count(shared_);
@@ -240,13 +279,20 @@ class Wire {
     const auto rate = [took](uint64_t from, uint64_t to) { return static_cast<double>(to - from) / took; };
     std::printf(
         "{\"generated\":%.0f,\"received\":%.0f,\"established\":%.0f,\"establishedInAll\":%llu,\"openedInAll\":%llu,"
-        "\"probes\":%llu,\"p50Ns\":%.0f,\"p99Ns\":%.0f}\n",
+        "\"probes\":%llu,\"p50Ns\":%.0f,\"p99Ns\":%.0f,\"sides\":[",
         rate(before.generated, after.generated), rate(before.received, after.received),
         rate(before.established, after.established),
         static_cast<unsigned long long>(last.established - first.established),
         static_cast<unsigned long long>(last.opened - first.opened),
         static_cast<unsigned long long>(after.probes - before.probes), round_trip_at(shared_, 0.5),
         round_trip_at(shared_, 0.99));
+    for (const Side& side : sides) {
+      if (side.seconds == 0) continue;
+      std::printf("%s{\"received\":%.0f,\"established\":%.0f}", &side == sides.data() ? "" : ",",
+                  static_cast<double>(side.received) / side.seconds,
+                  static_cast<double>(side.established) / side.seconds);
+    }
+    std::puts("]}");
     std::fflush(stdout);
   }
 
@@ -273,9 +319,15 @@ class Wire {
 
   void prepare(const Options& options, size_t bytes, bool tcp) {
     const uint32_t address = address_of(options_.text("to-address"));
-    for (const bool opens : {false, true}) {
-      describe(&shared_.templates[opens], options_.text("to"), options_.text("from"), address, tcp, opens, bytes);
+    const std::array<uint16_t, 2> ports = {static_cast<uint16_t>(options.count("port")),
+                                           static_cast<uint16_t>(options.count("other-port"))};
+    for (const size_t side : {0, 1}) {
+      for (const bool opens : {false, true}) {
+        describe(&shared_.templates[side][opens], options_.text("to"), options_.text("from"), address, ports[side], tcp,
+                 opens, bytes);
+      }
     }
+    shared_.side = 0;
     shared_.connection_mask = options.count("connections") - 1;
     shared_.zipf = options.is("zipf");
     shared_.open_set = options.is("open-set");
