@@ -14,7 +14,7 @@ import { repositoryRoot } from '../support/lab/paths.js';
 import { bulk } from './bulk.js';
 import { channel } from './channel.js';
 import { commit } from './commit.js';
-import { type Standing, standAll } from './contenders.js';
+import { crowdOf, type Standing, standAll } from './contenders.js';
 import { engine } from './engine.js';
 import { flood } from './flood.js';
 import { Ground } from './ground.js';
@@ -49,7 +49,7 @@ async function main(args: readonly string[]): Promise<void> {
   const written: unknown[] = [];
   const ground = command.sections.some((section) => section.needsRoot) ? Ground.take() : null;
   try {
-    const shared = new Shared(ground);
+    const shared = new Shared(ground, command.effort);
     for (const section of command.sections) {
       const start = performance.now();
       if (section.forwards !== true) await shared.end();
@@ -79,9 +79,11 @@ async function main(args: readonly string[]): Promise<void> {
 class Shared {
   #standing: readonly Standing[] | null = null;
   readonly #ground: Ground | null;
+  readonly #effort: Effort;
 
-  constructor(ground: Ground | null) {
+  constructor(ground: Ground | null, effort: Effort) {
     this.#ground = ground;
+    this.#effort = effort;
   }
 
   place(): Place {
@@ -90,7 +92,7 @@ class Shared {
     return {
       ground,
       standing: async () => {
-        this.#standing ??= await standAll(ground);
+        this.#standing ??= await standAll(ground, crowdOf(this.#effort).count);
         return this.#standing;
       },
     };

@@ -10,9 +10,16 @@ import { runInside } from '../support/lab/namespaces.js';
 import { FarEnds, type Forward } from './far_ends.js';
 import type { Ground } from './ground.js';
 import { macs, makeNetwork, members, type Network, snatAddresses, virtualAddress, virtualMac } from './network.js';
+import type { Effort } from './section.js';
 import { type Device, TandemUnit, writeConfig } from './tandem_unit.js';
 
 export const million = 1 << 20;
+
+/** Connections that are open while frames are forwarded: a million, or in a quick run fewer, which are opened sooner. */
+export function crowdOf({ quick }: Effort): { readonly count: number; readonly name: string } {
+  return quick ? { count: 1 << 17, name: '128 k' } : { count: million, name: '1 M' };
+}
+
 export type Cores = 1 | 2;
 
 /**
@@ -30,7 +37,8 @@ export interface Contender {
   /** Frames go to this MAC address and IPv4 address. */
   readonly to: { readonly mac: string; readonly address: string };
   readonly forward: Forward;
-  setUp(ground: Ground, network: Network): Promise<Running>;
+  /** Keeps `connections`, if any, and those of the probes. */
+  setUp(ground: Ground, network: Network, connections: number): Promise<Running>;
 }
 
 interface Running {
@@ -63,10 +71,10 @@ function tandem(device: Device): Contender {
     stateful: true,
     to: { mac: virtualMac, address: virtualAddress },
     forward: 'none',
-    setUp: async (ground, network) => {
+    setUp: async (ground, network, connections) => {
       const config = writeConfig(ground, device, {
         device,
-        connections: 1_200_000,
+        connections: Math.ceil(1.1 * connections),
         protocol: 'udp',
         ports: [80],
         paired: false,
@@ -81,14 +89,17 @@ function tandem(device: Device): Contender {
 
 type KernelOptions = Pick<Contender, 'name' | 'short'> & Partial<Pick<Contender, 'to' | 'stateful' | 'forward'>>;
 
-function kernel(options: KernelOptions, prepare: (network: Network) => void = () => {}): Contender {
+function kernel(
+  options: KernelOptions,
+  prepare: (network: Network, connections: number) => void = () => {},
+): Contender {
   return {
     to: toUnit,
     stateful: false,
     forward: 'none',
     ...options,
-    setUp: async (_ground, network) => {
-      prepare(network);
+    setUp: async (_ground, network, connections) => {
+      prepare(network, connections);
       return { useCores: (cores) => placeReceiving(network.unit, cores), stop: async () => {} };
     },
   };
@@ -121,8 +132,8 @@ function commandOf(pid: string): string {
   }
 }
 
-function setUpNft({ unit }: Network): void {
-  loadNft(unit, 'udp', million);
+function setUpNft({ unit }: Network, connections: number): void {
+  loadNft(unit, 'udp', connections);
 }
 
 /** DNAT to the members in turn, SNAT to as many addresses as Tandem gets; a flowtable where the kernel has one. */
@@ -184,9 +195,9 @@ export interface Standing {
   stop(): Promise<void>;
 }
 
-export async function stand(ground: Ground, chosen: Contender): Promise<Standing> {
+export async function stand(ground: Ground, chosen: Contender, connections: number): Promise<Standing> {
   const network = makeNetwork(ground, chosen.short);
-  const running = await chosen.setUp(ground, network);
+  const running = await chosen.setUp(ground, network, connections);
   const ends = await FarEnds.start(ground, network, chosen.to, chosen.forward);
   return {
     contender: chosen,
@@ -201,17 +212,17 @@ export async function stand(ground: Ground, chosen: Contender): Promise<Standing
   };
 }
 
-/** All of them, every connection of a million open; kept for the next section that wants them. */
-export async function standAll(ground: Ground): Promise<readonly Standing[]> {
+/** All of them, so many connections open; kept for the next section that wants them. */
+export async function standAll(ground: Ground, connections: number): Promise<readonly Standing[]> {
   FarEnds.build();
   raiseConntrackLimits(ground);
-  const standing = await Promise.all(contenders.map((each) => stand(ground, each)));
+  const standing = await Promise.all(contenders.map((each) => stand(ground, each, connections)));
   for (const each of standing) {
     each.useCores(1);
     // Each of them once, and answered, so that none counts as half-open; and the probes' connections as well.
-    const load = { protocol: 'udp', bytes: 64, connections: million, seconds: 0, window: windowOf(1) } as const;
+    const load = { protocol: 'udp', bytes: 64, connections, seconds: 0, window: windowOf(1) } as const;
     if (!each.contender.stateful) continue;
-    await each.ends.measure({ ...load, openSet: true, frames: million });
+    await each.ends.measure({ ...load, openSet: true, frames: connections });
     await each.ends.measure({ ...load, frames: 8192, probeEvery: 1 });
   }
   return standing;

@@ -5,7 +5,7 @@
  * until it is back at the generator is taken by BPF programs on both sides: no process has to wake up for it.
  */
 
-import { type Cores, contenders, million } from './contenders.js';
+import { type Cores, contenders, crowdOf } from './contenders.js';
 import { FarEnds, type Load, type Measured } from './far_ends.js';
 import type { Ground } from './ground.js';
 import { macs, makeBareNetwork, members } from './network.js';
@@ -16,7 +16,7 @@ const quantiles = ['p50', 'p99'] as const;
 const cores: Cores = 2;
 /** Of the histogram in shared.h. */
 const resolutionUs = 0.256;
-const load = { protocol: 'udp', bytes: 64, connections: million, probeEvery: 64 } as const;
+const load = { protocol: 'udp', bytes: 64, probeEvery: 64 } as const;
 
 export const latency: Section = { name: 'latency', needsRoot: true, forwards: true, run };
 
@@ -38,13 +38,14 @@ async function run(effort: Effort, place: Place): Promise<SectionResult> {
   for (let round = 0; round < effort.rounds; round++) {
     const values = new Map<string, number>();
     for (const way of round % 2 === 0 ? ways : ways.toReversed()) {
-      for (const [name, value] of await measureWay(way, effort.quick ? 0.1 : 0.7)) values.set(name, value);
+      for (const [name, value] of await measureWay(way, crowdOf(effort).count, effort.quick ? 0.1 : 0.7))
+        values.set(name, value);
     }
     for (const [name, value] of values) keep(samples, name, value);
     for (const { name } of contenders) keepAdded(samples, name, values);
   }
   await bare.stop();
-  return resultOf(samples);
+  return resultOf(samples, effort);
 }
 
 async function standBare(ground: Ground): Promise<Way & { stop(): Promise<void> }> {
@@ -60,11 +61,20 @@ async function standBare(ground: Ground): Promise<Way & { stop(): Promise<void> 
   };
 }
 
-async function measureWay(way: Way, seconds: number): Promise<readonly (readonly [string, number])[]> {
-  const most = await measured(way, { ...load, seconds });
+async function measureWay(
+  way: Way,
+  connections: number,
+  seconds: number,
+): Promise<readonly (readonly [string, number])[]> {
+  const most = await measured(way, { ...load, connections, seconds });
   const found: (readonly [string, number])[] = [[mostName(way.name), most.received / 1e6]];
   for (const share of shares) {
-    const { p50Ns, p99Ns } = await measured(way, { ...load, seconds, rate: (most.received * share) / 100 });
+    const { p50Ns, p99Ns } = await measured(way, {
+      ...load,
+      connections,
+      seconds,
+      rate: (most.received * share) / 100,
+    });
     found.push([rowName(way.name, share, 'p50'), p50Ns / 1000], [rowName(way.name, share, 'p99'), p99Ns / 1000]);
   }
   return found;
@@ -97,7 +107,7 @@ function keep(samples: Samples, name: string, value: number): void {
   samples.set(name, [...(samples.get(name) ?? []), value]);
 }
 
-function resultOf(samples: ReadonlyMap<string, readonly number[]>): SectionResult {
+function resultOf(samples: ReadonlyMap<string, readonly number[]>, effort: Effort): SectionResult {
   const of = (name: string) => samples.get(name) ?? [];
   const row = (name: string, unit: string): Row => ({ name, unit, cores, samples: of(name) });
   const names = contenders.map(({ name }) => name);
@@ -109,7 +119,7 @@ function resultOf(samples: ReadonlyMap<string, readonly number[]>): SectionResul
   ];
   return {
     section: 'latency',
-    title: 'Latency: round trip through one unit, 64 bytes, 1 M connections',
+    title: `Latency: round trip through one unit, 64 bytes, ${crowdOf(effort).name} connections`,
     rows,
     charts: shares.map((share) => ({
       name: `${share}-percent`,

@@ -61,10 +61,10 @@ export async function standTandem(ground: Ground, connections: number): Promise<
   });
   await pairUnits((unit) => stateDirectory(ground, unit));
   const active = TandemUnit.start(ground, network.unit, 'mirror-a', config, 'a');
-  await active.isActive();
   const startStandby = () => TandemUnit.start(ground, network.standby, 'mirror-b', config, 'b');
   let standby = startStandby();
   const inSync = () => active.until('in sync', ({ mirror }) => mirror.channel === 'up' && mirror.inSync);
+  await active.isActive();
   await inSync();
   active.pin(cores.rest, cores.frames);
   standby.pin(cores.rest);

@@ -1,22 +1,24 @@
 /** Section `wire`: packets per second through a whole unit over veth, Tandem beside what else the kernel offers. */
 
-import { type Cores, contender, contenders, hasFlowtable, million, type Standing, windowOf } from './contenders.js';
+import { type Cores, contender, contenders, crowdOf, hasFlowtable, type Standing, windowOf } from './contenders.js';
 import type { Load } from './far_ends.js';
 import type { Bound, Effort, Place, Row, Section, SectionResult } from './section.js';
 import { ratios } from './summary.js';
 
 type Wanted = Load & { readonly name: string };
 
-const base = { protocol: 'udp', seconds: 0 } as const;
-const loads: readonly Wanted[] = [
-  { ...base, name: '64 bytes, 1 connection', bytes: 64, connections: 1 },
-  { ...base, name: '64 bytes, 1 M connections', bytes: 64, connections: million },
-  { ...base, name: '64 bytes, 1 M, Zipf', bytes: 64, connections: million, zipf: true },
-  { ...base, name: '1400 bytes, 1 connection', bytes: 1400, connections: 1 },
-  { ...base, name: '1400 bytes, 1 M connections', bytes: 1400, connections: million },
-  { ...base, name: '1400 bytes, 1 M, Zipf', bytes: 1400, connections: million, zipf: true },
-];
-const full = '64 bytes, 1 M connections';
+/** To one connection, and to all that are open. */
+function loadsOf(effort: Effort): readonly Wanted[] {
+  const { count, name } = crowdOf(effort);
+  return [64, 1400].flatMap((bytes) => {
+    const load = { protocol: 'udp', seconds: 0, bytes } as const;
+    return [
+      { ...load, name: `${bytes} bytes, 1 connection`, connections: 1 },
+      { ...load, name: `${bytes} bytes, ${name} connections`, connections: count },
+      { ...load, name: `${bytes} bytes, ${name}, Zipf`, connections: count, zipf: true },
+    ];
+  });
+}
 const coreNumbers = [2, 1] as const;
 
 export const wire: Section = { name: 'wire', needsRoot: true, forwards: true, run };
@@ -26,6 +28,7 @@ const nameOf = (short: string, cores: Cores, load: string): string =>
 
 async function run(effort: Effort, place: Place): Promise<SectionResult> {
   const standing = await place.standing();
+  const loads = loadsOf(effort);
   const seconds = effort.quick ? 0.06 : 0.4;
   const samples = new Map<string, number[]>();
   for (let round = 0; round < effort.rounds; round++) {
@@ -42,7 +45,7 @@ async function run(effort: Effort, place: Place): Promise<SectionResult> {
       }
     }
   }
-  return resultOf(samples, hasFlowtable(standing[0]?.unit ?? ''));
+  return resultOf(samples, effort, hasFlowtable(standing[0]?.unit ?? ''));
 }
 
 async function once({ contender: each, ends }: Standing, load: Wanted): Promise<number> {
@@ -55,7 +58,9 @@ function greater(some: readonly number[], others: readonly number[]): number[] {
   return some.map((value, round) => Math.max(value, others[round] ?? 0));
 }
 
-function resultOf(samples: ReadonlyMap<string, readonly number[]>, flowtable: boolean): SectionResult {
+function resultOf(samples: ReadonlyMap<string, readonly number[]>, effort: Effort, flowtable: boolean): SectionResult {
+  const loads = loadsOf(effort);
+  const crowd = crowdOf(effort).name;
   const of = (name: string) => samples.get(name) ?? [];
   const rates = loads.flatMap((load) =>
     contenders.flatMap((each) =>
@@ -72,30 +77,30 @@ function resultOf(samples: ReadonlyMap<string, readonly number[]>, flowtable: bo
     samples: ratios(of(above), of(below)),
     ...(bound === undefined ? {} : { bound }),
   });
-  const at = (short: string, cores: Cores) => nameOf(short, cores, full);
+  const at = (short: string, cores: Cores) => nameOf(short, cores, `64 bytes, ${crowd} connections`);
   return {
     section: 'wire',
     title: 'Wire: one unit over veth, UDP',
     rows: [
-      quotient('xdp ÷ nft, 1 M, Tandem on two cores, the kernel on one', 2, at('xdp', 2), at('nft', 1), {
+      quotient(`xdp ÷ nft, ${crowd}, Tandem on two cores, the kernel on one`, 2, at('xdp', 2), at('nft', 1), {
         better: 'higher',
         must: 2,
         aim: 2.5,
       }),
-      quotient('xdp ÷ nft, 1 M, both on one core', 1, at('xdp', 1), at('nft', 1), {
+      quotient(`xdp ÷ nft, ${crowd}, both on one core`, 1, at('xdp', 1), at('nft', 1), {
         better: 'higher',
         must: 1.5,
         aim: 2,
       }),
-      quotient('xdp ÷ nft, 1 M, both on two cores', 2, at('xdp', 2), at('nft', 2)),
-      quotient('packet ÷ nft, 1 M, Tandem on two cores, the kernel on one', 2, at('packet', 2), at('nft', 1), {
+      quotient(`xdp ÷ nft, ${crowd}, both on two cores`, 2, at('xdp', 2), at('nft', 2)),
+      quotient(`packet ÷ nft, ${crowd}, Tandem on two cores, the kernel on one`, 2, at('packet', 2), at('nft', 1), {
         better: 'higher',
         must: 1.4,
         aim: 1.8,
       }),
-      quotient('packet ÷ nft, 1 M, both on two cores', 2, at('packet', 2), at('nft', 2)),
+      quotient(`packet ÷ nft, ${crowd}, both on two cores`, 2, at('packet', 2), at('nft', 2)),
       {
-        name: 'xdp ÷ the limit, 1 M, where the limit is higher',
+        name: `xdp ÷ the limit, ${crowd}, where the limit is higher`,
         unit: 'ratio',
         cores: 2,
         samples: ratios(of(at('xdp', 2)), greater(of(at('redirect', 1)), of(at('redirect', 2)))),

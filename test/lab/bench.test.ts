@@ -27,7 +27,7 @@ interface Printed {
 
 /** Rows of each section, as many as its contenders, loads and ratios make. */
 const rows: Readonly<Record<string, number>> = {
-  engine: 14,
+  engine: 12,
   flood: 13,
   wire: 78,
   latency: 59,
