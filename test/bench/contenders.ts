@@ -15,7 +15,7 @@ import { type Device, TandemUnit, writeConfig } from './tandem_unit.js';
 
 export const million = 1 << 20;
 
-/** Connections that are open while frames are forwarded: a million, or in a quick run fewer, which are opened sooner. */
+/** Connections that are open while frames are forwarded: a million; in a quick run fewer, which are opened sooner. */
 export function crowdOf({ quick }: Effort): { readonly count: number; readonly name: string } {
   return quick ? { count: 1 << 17, name: '128 k' } : { count: million, name: '1 M' };
 }

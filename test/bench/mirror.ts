@@ -4,9 +4,9 @@
  * The generator plays client and member through SYN, SYN-ACK and ACK. A measurement with mirroring counts only if, 1 s
  * after it, the standby holds 99 % of the connections it opened; else it is done again at a lower rate.
  *
- * Modes are compared next to each other in time, because the machine's speed changes within tenths of a second: where
- * nothing opens, frames of mirrored and of unmirrored connections take turns of `slice` seconds; where connections open,
- * modes take turns, forwards and backwards.
+ * Modes are compared next to each other, because a machine's speed changes within tenths of a second: where nothing
+ * opens, frames of mirrored and of unmirrored connections take turns of `slice` seconds; where connections open, modes
+ * take turns, forwards and backwards.
  */
 
 import { setTimeout as pause } from 'node:timers/promises';
