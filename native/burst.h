@@ -44,23 +44,32 @@ struct Arrival {
   FlowKey flow;      // kConnection only
   uint64_t hash;     // of flow
   uint32_t likely;   // its entry in the table, see ConnTable::prefetch_slot()
+  bool usual;        // kConnection, and `packet` is a wire::usual_packet()
 };
 
 // What holds for every frame of a burst.
 struct Burst {
   explicit Burst(const ForwardContext& with) : context(with), now(to_deciseconds(with.now)) {
-    for (size_t group = 0; group < with.policy->groups.size(); ++group)
+    vrids.fill(kNoVrids);
+    for (size_t group = 0; group < with.policy->groups.size(); ++group) {
       roles[group] = with.shared->role(group, with.now);
+      // In a hand-over the peer uses the virtual MAC already.
+      if (roles[group] == Role::kActive) vrids[group] = with.policy->groups[group].vrid;
+    }
   }
 
-  const ForwardContext& context;
+  const ForwardContext context;
   const Deciseconds now;
-  Role roles[kGroupsMax] = {};  // standby where the policy has no group
+  Role roles[kGroupsMax] = {};                   // standby where the policy has no group
+  std::array<const uint8_t*, kGroupsMax> vrids;  // [group][device]: whose virtual MAC frames leave from; 0: our own
   const uint32_t fits_everywhere = context.runtime->fits_everywhere.load(std::memory_order_relaxed);
   uint64_t forwarded = 0;
   uint64_t punted = 0;
   // While a first fragment is handled: what those behind it are to follow. Else nullptr.
   Followed* first_fragment = nullptr;
+
+ private:
+  static constexpr uint8_t kNoVrids[kDevicesMax] = {};
 };
 
 // ---- verdicts, counted
@@ -129,20 +138,20 @@ inline bool is_opening_syn(const wire::Packet& packet) {
 
 // ---- sending
 
-// Frames of a group leave from its virtual MAC; in a hand-over the peer uses that already.
+// Frames of a group leave from its virtual MAC.
 [[gnu::always_inline]] inline MacWord source_mac(const Burst& burst, uint8_t group, uint8_t family, uint8_t device) {
-  const uint8_t vrid =
-      burst.roles[group] == Role::kActive ? burst.context.policy->groups[group].vrid[device] : uint8_t{0};
+  const uint8_t vrid = burst.vrids[group][device];
   return vrid != 0 ? virtual_mac_word(family, vrid) : mac_word(burst.context.device_macs[device].octets);
 }
 
 // A packet leaves with the connection's other flow, turned round: what a client sends goes where its member's
 // answers come from. Without a branch, for nobody can predict which side the next packet is from.
 // Always inlined, as is what every packet of a known connection goes through: errors and fragments call it, too.
-[[gnu::always_inline]] inline Ends ends_for(const ConnTable& table, const Connection& connection, bool from_client) {
-  const Direction other = from_client ? Direction::kFromServer : Direction::kFromClient;
+[[gnu::always_inline]] inline Ends ends_for(const ConnTable& table, const Connection& connection, uint8_t family,
+                                            Direction direction) {
+  const Direction other = opposite(direction);
   const uint32_t ports = std::rotl(ports_of(connection, other), 16);
-  if (connection.family == 4) {
+  if (family == 4) {
     const uint8_t* pair = addresses_of(connection, other);
     return {pair + 4, pair, ports};
   }
@@ -150,16 +159,11 @@ inline bool is_opening_syn(const wire::Packet& packet) {
   return {pair + 16, pair, ports};
 }
 
-[[gnu::always_inline]] inline void count_traffic(const Burst& burst, uint16_t virtual_server, bool from_client,
+[[gnu::always_inline]] inline void count_traffic(const Burst& burst, uint16_t virtual_server, Direction direction,
                                                  uint32_t bytes) {
-  Traffic::Way& way = (*burst.context.traffic)[virtual_server].ways[from_client ? 0 : 1];
+  Traffic::Way& way = (*burst.context.traffic)[virtual_server].ways[static_cast<size_t>(direction)];
   Counters::bump(way.packets, 1);
   Counters::bump(way.bytes, bytes);
-}
-
-[[gnu::always_inline]] inline void count_traffic(const Burst& burst, const Connection& connection, bool from_client,
-                                                 uint32_t bytes) {
-  count_traffic(burst, connection.virtual_server, from_client, bytes);
 }
 
 // The MTU of the device that this is too long for; 0: it fits. Tags and padding are no part of a packet that has to

@@ -47,7 +47,8 @@ struct ConnTable::Impl : FlowLookup {
   };
 
   Found find(uint64_t hash, const FlowKey& flow) const {
-    const uint32_t entry = index.find(hash, [&](uint32_t candidate) { return is_open(candidate, flow); });
+    const uint32_t entry =
+        index.find(hash, [&](uint32_t candidate) { return at(candidate, flow).connection != nullptr; });
     if (entry == FlowIndex::kNone) return {nullptr, Direction::kFromClient};
     return {&numbered[entry >> 1], static_cast<Direction>(entry & 1)};
   }
@@ -94,6 +95,7 @@ bool ConnTable::reserve(const Size& size) {
   impl->addresses = impl->address_memory.as<Ipv6Addresses>();
   if (!impl->pool.reserve(impl->slots, slots, size.participants)) return false;
   if (getrandom(impl->key, sizeof impl->key, 0) != static_cast<ssize_t>(sizeof impl->key)) return false;
+  impl->key[3] |= 1;
   for (size_t i = 0; i < size.participants; ++i) {
     // Apart from each other, so that two threads do not give the same incarnations at the same time.
     impl->own[i].next_incarnation = static_cast<uint32_t>(i * (0x10000 / (kWorkersMax + 1)));

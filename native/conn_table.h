@@ -56,6 +56,9 @@ struct FlowKey {
 constexpr bool has_ports(uint8_t protocol) { return protocol == 6 || protocol == 17; }
 
 enum class Direction : uint8_t { kFromClient = 0, kFromServer = 1 };
+constexpr Direction opposite(Direction direction) {
+  return static_cast<Direction>(static_cast<uint8_t>(direction) ^ 1);
+}
 
 struct Ipv6Addresses {
   uint8_t client[16];
@@ -173,7 +176,7 @@ struct FlowLookup {
     uint64_t mixed = fold(flow.words[0] ^ key[0], flow.words[4] ^ key[1]);
     if (flow.is_v6())
       mixed ^= fold(fold(flow.words[1] ^ key[1], flow.words[2] ^ key[2]) ^ key[0], flow.words[3] ^ key[3]);
-    return fold(mixed ^ key[2], key[3] | 1);
+    return fold(mixed ^ key[2], key[3]);
   }
   void prefetch_bucket(uint64_t hash) const { prefetch(index.primary(hash)); }
   uint32_t prefetch_slot(uint64_t hash, bool v6) const;
@@ -181,11 +184,14 @@ struct FlowLookup {
   // for none of them.
   static void prefetch(const void* line) { __builtin_prefetch(line, 0, 2); }
   bool has_flow(const Connection& connection, Direction direction, const FlowKey& flow) const;
-  // Of a flow that is open, or was when the entry was read.
-  bool is_open(uint32_t entry, const FlowKey& flow) const {
-    const Connection& connection = numbered[entry >> 1];
-    return has_flow(connection, static_cast<Direction>(entry & 1), flow) &&
-           !(connection.control.load(std::memory_order_relaxed) & Control::kDead);
+  // What the entry is of, if it is this flow's, open or open when the entry was read.
+  Found at(uint32_t entry, const FlowKey& flow) const {
+    Connection& connection = numbered[entry >> 1];
+    const auto direction = static_cast<Direction>(entry & 1);
+    if (!has_flow(connection, direction, flow) ||
+        (connection.control.load(std::memory_order_relaxed) & Control::kDead) != 0)
+      return {nullptr, direction};
+    return {&connection, direction};
   }
   size_t slot_of(const Connection& connection) const { return static_cast<size_t>(&connection - slots); }
 
@@ -200,7 +206,8 @@ struct FlowLookup {
   Connection* numbered = nullptr;
   Connection* slots = nullptr;
   Ipv6Addresses* addresses = nullptr;  // addresses[n] belongs to slots[n]
-  uint64_t key[4];                     // of the hash: chosen at start, so that nobody can send flows that collide
+  // Of the hash: chosen at start, so that nobody can send flows that collide. The last is odd.
+  uint64_t key[4];
 };
 
 // Everything a new connection starts with; the table copies it into a slot.
@@ -263,9 +270,8 @@ class ConnTable {
   uint32_t prefetch_slot(uint64_t hash, bool v6 = false) const { return lookup_->prefetch_slot(hash, v6); }
   Found find(const FlowKey& flow, uint64_t hash) const;
   Found find(const FlowKey& flow, uint64_t hash, uint32_t likely) const {
-    if (!lookup_->is_open(likely, flow)) [[unlikely]]
-      return find(flow, hash);
-    return {&lookup_->numbered[likely >> 1], static_cast<Direction>(likely & 1)};
+    const Found found = lookup_->at(likely, flow);
+    return found.connection != nullptr ? found : find(flow, hash);
   }
 
   // The two flows of a connection.

@@ -23,9 +23,8 @@ constexpr auto relaxed = std::memory_order_relaxed;
 constexpr size_t kGroup = 16;
 
 void read(const Burst& burst, const Frame& frame, Arrival* arrival);
-Path classify(const Burst& burst, const Frame& frame, Arrival* arrival);
 Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival);
-Verdict handle_known(Burst& burst, Frame& frame, const Arrival& arrival);
+Verdict handle_usual(Burst& burst, Frame& frame, const Arrival& arrival);
 
 }  // namespace
 
@@ -50,8 +49,8 @@ void forward_burst(const ForwardContext& context, Frame* frames, size_t count, V
     if (const size_t start = first - 2 * kGroup; start < count) {
       const size_t end = std::min(start + kGroup, count);
       for (size_t i = start; i < end; ++i) {
-        verdicts[i] = arrivals[i].path == Path::kConnection ? handle_known(burst, frames[i], arrivals[i])
-                                                            : handle(burst, frames[i], arrivals[i]);
+        verdicts[i] =
+            arrivals[i].usual ? handle_usual(burst, frames[i], arrivals[i]) : handle(burst, frames[i], arrivals[i]);
       }
     }
   }
@@ -90,14 +89,6 @@ namespace {
 
 // ---- classify
 
-void read(const Burst& burst, const Frame& frame, Arrival* arrival) {
-  arrival->path = classify(burst, frame, arrival);
-  arrival->hash = 0;  // somewhere
-  if (arrival->path != Path::kConnection) return;
-  read_flow(frame, arrival->packet, &arrival->flow);
-  arrival->hash = burst.context.table->hash(arrival->flow);
-}
-
 Path classify_multicast(const Packet& packet) {
   switch (packet.kind) {
     case PacketKind::kArp:
@@ -134,23 +125,44 @@ Path classify_ours(const Packet& packet) {
   return Path::kBroken;
 }
 
-Path classify(const Burst& burst, const Frame& frame, Arrival* arrival) {
-  Packet& packet = arrival->packet;
-  const bool usual = wire::parse_usual(frame.data, frame.bytes, &packet);
-  if (!usual && !wire::parse_link(frame.data, frame.bytes, &packet)) return Path::kBroken;
+enum class Addressee : uint8_t { kUs, kEverybody, kKernel };
 
+[[gnu::always_inline]] inline Addressee addressee_of(const Burst& burst, const Frame& frame, int8_t* mac_group) {
   const auto& ethernet = wire::header_in<wire::EthernetHeader>(frame.data, 0);
   const Policy& policy = *burst.context.policy;
   uint8_t family;
-  const bool multicast = (ethernet.destination[0] & 1) != 0;
-  arrival->mac_group =
-      multicast ? int8_t{-1} : static_cast<int8_t>(policy.group_of_mac(ethernet.destination, frame.device, &family));
-  if (!multicast && arrival->mac_group < 0) return Path::kKernels;
+  *mac_group = static_cast<int8_t>(policy.group_of_mac(ethernet.destination, frame.device, &family));
   // A frame of our own that came back, or the peer's.
-  if (policy.group_of_mac(ethernet.source, frame.device, &family) >= 0) return Path::kKernels;
+  if (policy.group_of_mac(ethernet.source, frame.device, &family) >= 0) return Addressee::kKernel;
+  if (*mac_group >= 0) return Addressee::kUs;
+  return (ethernet.destination[0] & 1) != 0 ? Addressee::kEverybody : Addressee::kKernel;
+}
 
-  if (!usual) wire::parse_network(frame.data, frame.bytes, &packet);
-  return multicast ? classify_multicast(packet) : classify_ours(packet);
+// Any frame; what nearly all are is read() before.
+[[gnu::noinline]] Path classify(const Burst& burst, const Frame& frame, Arrival* arrival) {
+  Packet& packet = arrival->packet;
+  if (!wire::parse_link(frame.data, frame.bytes, &packet)) return Path::kBroken;
+  const Addressee addressee = addressee_of(burst, frame, &arrival->mac_group);
+  if (addressee == Addressee::kKernel) return Path::kKernels;
+  wire::parse_network(frame.data, frame.bytes, &packet);
+  return addressee == Addressee::kUs ? classify_ours(packet) : classify_multicast(packet);
+}
+
+[[gnu::always_inline]] inline void read(const Burst& burst, const Frame& frame, Arrival* arrival) {
+  Packet usual;
+  arrival->usual = wire::parse_usual(frame.data, frame.bytes, &usual) &&
+                   addressee_of(burst, frame, &arrival->mac_group) == Addressee::kUs;
+  if (arrival->usual) [[likely]] {
+    arrival->path = Path::kConnection;
+    arrival->packet = usual;
+    read_flow(frame, usual, &arrival->flow);
+  } else {
+    arrival->path = classify(burst, frame, arrival);
+    arrival->hash = 0;  // somewhere
+    if (arrival->path != Path::kConnection) return;
+    read_flow(frame, arrival->packet, &arrival->flow);
+  }
+  arrival->hash = burst.context.table->hash(arrival->flow);
 }
 
 // ---- handle
@@ -198,8 +210,8 @@ Verdict handle(Burst& burst, Frame& frame, const Arrival& arrival) {
 // ---- a known connection
 
 // The connection's control word behind this packet.
-[[gnu::always_inline]] inline uint32_t control_after(const Burst& burst, const Packet& packet, bool from_client,
-                                                     const Connection& connection, uint32_t before) {
+uint32_t control_after(const Burst& burst, const Packet& packet, bool from_client, const Connection& connection,
+                       uint32_t before) {
   const auto state = static_cast<TcpState>(before & Control::kStateMask);
   const TcpState next = packet.kind == PacketKind::kTcp
                             ? advance_tcp(state, from_client, packet.tcp_flags, (before & Control::kDirect) != 0)
@@ -239,26 +251,32 @@ TcpState told_state(uint32_t control) {
   return (packet.tcp_flags & wire::kAck) == 0 || tcp.acknowledgment.host() != expected;
 }
 
-// What the packet changes of its connection; whatever the peer must know is marked. `follows`: a client's replies go
-// where it came from.
-[[gnu::always_inline]] inline void advance_here(const Burst& burst, const Frame& frame, const Packet& packet,
-                                                bool from_client, bool follows, Connection* connection) {
+// Every packet leaves behind when it came, and a client's where replies go: where it came from. `follows`: this one
+// tells that. True: they went elsewhere.
+[[gnu::always_inline]] inline bool leave_trace(const Burst& burst, const Frame& frame, const Packet& packet,
+                                               Direction direction, bool follows, Connection* connection) {
+  if (connection->last_seen.load(relaxed) != burst.now) connection->last_seen.store(burst.now, relaxed);
+  // Members do not move: of what they send, nothing is compared.
+  const uint64_t compared = follows ? uint64_t{static_cast<uint8_t>(direction)} - 1 : 0;
+  static_assert(static_cast<uint8_t>(Direction::kFromClient) == 0 && static_cast<uint8_t>(Direction::kFromServer) == 1);
+  const LastHop hop = last_hop_of(frame, packet);
+  if (((hop ^ connection->last_hop.load(relaxed)) & compared) == 0) [[likely]]
+    return false;
+  connection->last_hop.store(hop, relaxed);
+  return true;
+}
+
+// What the packet changes of its connection; whatever the peer must know is marked.
+void advance_here(const Burst& burst, const Frame& frame, const Packet& packet, bool from_client, bool follows,
+                  Connection* connection) {
   bool changed = false;
   const uint32_t control = connection->control.load(relaxed);
-  if (control_after(burst, packet, from_client, *connection, control) != control) [[unlikely]] {
+  if (control_after(burst, packet, from_client, *connection, control) != control) {
     if (is_blind_acknowledgment(frame, packet, from_client, *connection)) return;
     changed = change_control(burst, packet, from_client, connection);
   }
-
-  if (connection->last_seen.load(relaxed) != burst.now) connection->last_seen.store(burst.now, relaxed);
-
-  // Members do not move: of what they send, nothing is compared.
-  const LastHop hop = last_hop_of(frame, packet);
-  const uint64_t moved = (hop ^ connection->last_hop.load(relaxed)) & -uint64_t{from_client && follows};
-  if (moved != 0) [[unlikely]] {
-    connection->last_hop.store(hop, relaxed);
-    changed = true;
-  }
+  const Direction direction = from_client ? Direction::kFromClient : Direction::kFromServer;
+  if (leave_trace(burst, frame, packet, direction, follows, connection)) changed = true;
   if (changed) mark_change(burst.context, *connection);
 }
 
@@ -305,43 +323,59 @@ uint32_t mtu_exceeded(const Burst& burst, const Frame& frame, const Packet& pack
 
 namespace {
 
-[[gnu::always_inline]] inline Verdict forward_found(Burst& burst, Frame& frame, const Arrival& arrival,
-                                                    const Found& found) {
+// An established connection that packets pass as they come, and one that changes nothing of it.
+bool is_settled(uint32_t control, const Packet& packet) {
+  constexpr uint32_t kCare = Control::kStateMask | Control::kFromPeer | Control::kTunnelled | Control::kPortless |
+                             Control::kOnePacket | Control::kMirrorMask;
+  return (control & kCare) == static_cast<uint32_t>(TcpState::kEstablished) && keeps_established(packet.tcp_flags);
+}
+
+// What a packet of a known connection may meet that nearly none does. A verdict: it goes no further here.
+[[gnu::noinline]] std::optional<Verdict> meet_exceptions(Burst& burst, Frame& frame, const Arrival& arrival,
+                                                         Found found) {
   Connection& connection = *found.connection;
   const Packet& packet = arrival.packet;
   const bool from_client = found.direction == Direction::kFromClient;
 
-  if (burst.roles[connection.group] == Role::kStandby) return drop(burst, Drop::kStandby);
-  if (!tags_are_repeatable(frame, packet)) return drop(burst, Drop::kVlanTags);
-  if (packet.ttl <= 1) [[unlikely]]
-    return refuse(burst, frame, packet, connection.group, Refusal::time_exceeded());
-
-  const bool odd = is_odd(packet);
-  if (odd && is_opening_syn(packet) && from_client && may_reopen(connection.state())) {
+  if (is_opening_syn(packet) && from_client && may_reopen(connection.state())) {
     if (burst.roles[connection.group] == Role::kHandingOver) return drop(burst, Drop::kHandingOver);
     const uint16_t incarnation = static_cast<uint16_t>(connection.incarnation.load(relaxed) + 1);
     disconnect(burst.context, connection);
     seam();
     return handle_unknown(burst, frame, arrival, incarnation);
   }
+  if (burst.context.runtime->endpoints[connection.endpoint].down.load(relaxed)) {
+    if (const std::optional<Verdict> left = leave_member(burst, frame, arrival, found)) return left;
+  }
+
+  const uint32_t control = connection.control.load(relaxed);
+  if ((control & Control::kMirrorMask) != 0) {
+    if (const std::optional<Verdict> waits = await_peer(burst, frame, packet, from_client, &connection)) return waits;
+  }
+  if (from_client && (control & Control::kTunnelled) != 0)
+    return forward_into_tunnel(burst, frame, arrival, connection);
+  if ((control & Control::kPortless) != 0) return forward_portless(burst, frame, arrival, found);
+  if (!from_client && (control & Control::kOnePacket) != 0)
+    return forward_datagram_answer(burst, frame, arrival, connection);
+  if ((control & Control::kTunnelled) != 0) clamp_answer(burst, frame, packet, connection);
+  return std::nullopt;
+}
+
+// `packet` is the arrival's, as much of it constant as the caller knows.
+[[gnu::always_inline]] inline Verdict forward_found(Burst& burst, Frame& frame, const Arrival& arrival,
+                                                    const Packet& packet, const Found& found) {
+  Connection& connection = *found.connection;
+  const bool from_client = found.direction == Direction::kFromClient;
+
+  if (burst.roles[connection.group] == Role::kStandby) return drop(burst, Drop::kStandby);
+  if (!tags_are_repeatable(frame, packet)) return drop(burst, Drop::kVlanTags);
+  if (packet.ttl <= 1) [[unlikely]]
+    return refuse(burst, frame, arrival.packet, connection.group, Refusal::time_exceeded());
 
   const Endpoint& endpoint = burst.context.runtime->endpoints[connection.endpoint];
-  if (endpoint.down.load(relaxed)) [[unlikely]] {
-    if (const std::optional<Verdict> left = leave_member(burst, frame, arrival, found)) return *left;
-  }
-  if (const uint32_t control = connection.control.load(relaxed);
-      (control & (Control::kTunnelled | Control::kPortless | Control::kOnePacket | Control::kMirrorMask)) != 0)
-      [[unlikely]] {
-    if ((control & Control::kMirrorMask) != 0) {
-      if (const std::optional<Verdict> waits = await_peer(burst, frame, packet, from_client, &connection))
-        return *waits;
-    }
-    if (from_client && (control & Control::kTunnelled) != 0)
-      return forward_into_tunnel(burst, frame, arrival, connection);
-    if ((control & Control::kPortless) != 0) return forward_portless(burst, frame, arrival, found);
-    if (!from_client && (control & Control::kOnePacket) != 0)
-      return forward_datagram_answer(burst, frame, arrival, connection);
-    if ((control & Control::kTunnelled) != 0) clamp_answer(burst, frame, packet, connection);
+  const bool settled = is_settled(connection.control.load(relaxed), packet);
+  if (!settled || endpoint.down.load(relaxed)) [[unlikely]] {
+    if (const std::optional<Verdict> met = meet_exceptions(burst, frame, arrival, found)) return *met;
   }
 
   const LastHop member_hop = endpoint.next_hop.load(relaxed);
@@ -349,38 +383,46 @@ namespace {
   const LastHop to = from_client ? member_hop : client_hop;
   if (to == 0) return drop(burst, Drop::kNoNeighbour);
   if (frame.bytes > burst.fits_everywhere) [[unlikely]] {
-    if (const uint32_t mtu = mtu_exceeded(burst, frame, packet, to); mtu != 0)
-      return refuse(burst, frame, packet, connection.group, Refusal::too_big(mtu));
+    if (const uint32_t mtu = mtu_exceeded(burst, frame, arrival.packet, to); mtu != 0)
+      return refuse(burst, frame, arrival.packet, connection.group, Refusal::too_big(mtu));
   }
 
-  if (odd) [[unlikely]] {
-    advance_oddly(burst, frame, packet, from_client, &connection);
-  } else {
-    advance_here(burst, frame, packet, from_client, true, &connection);
+  if (!settled) [[unlikely]] {
+    advance(burst, frame, arrival.packet, from_client, &connection);
+  } else if (leave_trace(burst, frame, packet, found.direction, true, &connection)) [[unlikely]] {
+    mark_change(burst.context, connection);
   }
-  count_traffic(burst, connection, from_client, frame.bytes);
-  rewrite_packet(frame, packet, ends_for(*burst.context.table, connection, from_client));
+  count_traffic(burst, connection.virtual_server, found.direction, frame.bytes);
+  rewrite_packet(frame, packet, ends_for(*burst.context.table, connection, packet.family, found.direction));
   rewrite_link(frame, packet, to, source_mac(burst, connection.group, packet.family, device_of(to)));
   burst.forwarded++;
   return Verdict::forward(device_of(to));
 }
 
-// In the loop itself, for nearly every frame comes here.
-[[gnu::always_inline]] inline Verdict handle_known(Burst& burst, Frame& frame, const Arrival& arrival) {
+[[gnu::always_inline]] inline Verdict handle_known(Burst& burst, Frame& frame, const Arrival& arrival,
+                                                   const Packet& packet) {
   const Found found = burst.context.table->find(arrival.flow, arrival.hash, arrival.likely);
   if (found.connection != nullptr) [[likely]]
-    return forward_found(burst, frame, arrival, found);
+    return forward_found(burst, frame, arrival, packet, found);
   return handle_unknown(burst, frame, arrival, 0);
+}
+
+// In the loop itself, for nearly every frame comes here.
+[[gnu::always_inline]] inline Verdict handle_usual(Burst& burst, Frame& frame, const Arrival& arrival) {
+  if (arrival.flow.is_v6()) __builtin_unreachable();
+  const Packet& read = arrival.packet;
+  const Packet packet = wire::usual_packet(read.kind, read.protocol, read.tcp_flags, read.ttl, read.end);
+  return handle_known(burst, frame, arrival, packet);
 }
 
 }  // namespace
 
 Verdict handle_connection(Burst& burst, Frame& frame, const Arrival& arrival) {
-  return handle_known(burst, frame, arrival);
+  return handle_known(burst, frame, arrival, arrival.packet);
 }
 
 Verdict forward_connection(Burst& burst, Frame& frame, const Arrival& arrival, const Found& found) {
-  return forward_found(burst, frame, arrival, found);
+  return forward_found(burst, frame, arrival, arrival.packet, found);
 }
 
 }  // namespace tandem

@@ -27,7 +27,7 @@ Verdict send_as_it_is(Burst& burst, Frame& frame, const Packet& packet, const Vi
     return packet.kind == wire::PacketKind::kUdp ? refuse(burst, frame, packet, server.group, Refusal::too_big(mtu))
                                                  : drop(burst, Drop::kOversized);
   }
-  count_traffic(burst, server.id, true, frame.bytes);
+  count_traffic(burst, server.id, Direction::kFromClient, frame.bytes);
   rewrite_addresses(frame, packet, {source_of(frame, packet), destination_of(frame, packet), 0});
   rewrite_link(frame, packet, to, source_mac(burst, server.group, packet.family, device_of(to)));
   burst.forwarded++;
@@ -61,8 +61,8 @@ Verdict forward_datagram_answer(Burst& burst, Frame& frame, const Arrival& arriv
   if (to == 0) return drop(burst, Drop::kNoNeighbour);
   if (const uint32_t mtu = mtu_exceeded(burst, frame, packet, to); mtu != 0)
     return refuse(burst, frame, packet, connection.group, Refusal::too_big(mtu));
-  count_traffic(burst, connection, false, frame.bytes);
-  rewrite_packet(frame, packet, ends_for(*burst.context.table, connection, false));
+  count_traffic(burst, connection.virtual_server, Direction::kFromServer, frame.bytes);
+  rewrite_packet(frame, packet, ends_for(*burst.context.table, connection, packet.family, Direction::kFromServer));
   rewrite_link(frame, packet, to, source_mac(burst, connection.group, packet.family, device_of(to)));
   burst.forwarded++;
   const bool shared = (connection.control.load(relaxed) & Control::kNoSnat) != 0;

@@ -45,10 +45,10 @@ Verdict forward_icmp_error(Burst& burst, Frame& frame, const Packet& packet, con
 
   // Whoever noticed is hidden where the quoted destination is: a client knows the virtual address alone, and a member
   // may have no route to a client's router. A member that sees the client's own address sees the router's, too.
-  const Ends reply = ends_for(*burst.context.table, connection, from_client);
+  const Ends reply = ends_for(*burst.context.table, connection, packet.family, found.direction);
   const bool seen = from_client && (connection.control.load(relaxed) & Control::kNoSnat) != 0;
   translate_icmp_error(frame, packet, quote, {seen ? nullptr : reply.source, reply.destination, reversed(reply)});
-  count_traffic(burst, connection, from_client, frame.bytes);
+  count_traffic(burst, connection.virtual_server, found.direction, frame.bytes);
   const Verdict verdict = send_along(burst, frame, packet, connection, from_client, to);
   if (verdict.kind == Verdict::Kind::kForward) burst.context.counters->add(Count::kIcmpErrors);
   return verdict;
@@ -173,8 +173,8 @@ Verdict forward_portless(Burst& burst, Frame& frame, const Arrival& arrival, con
   if (const uint32_t mtu = mtu_exceeded(burst, frame, packet, to); mtu != 0)
     return refuse(burst, frame, packet, connection.group, Refusal::too_big(mtu));
   advance(burst, frame, packet, from_client, &connection);
-  count_traffic(burst, connection, from_client, frame.bytes);
-  rewrite_addresses(frame, packet, ends_for(*burst.context.table, connection, from_client));
+  count_traffic(burst, connection.virtual_server, found.direction, frame.bytes);
+  rewrite_addresses(frame, packet, ends_for(*burst.context.table, connection, packet.family, found.direction));
   return send_along(burst, frame, packet, connection, from_client, to);
 }
 
@@ -195,8 +195,8 @@ Verdict forward_fragment_of(Burst& burst, Frame& frame, const Packet& packet, co
   if (mtu_exceeded(burst, frame, packet, to) != 0) return drop(burst, Drop::kOversized);
   const Connection& connection = *found.connection;
   const bool from_client = found.direction == Direction::kFromClient;
-  count_traffic(burst, connection, from_client, frame.bytes);
-  rewrite_addresses(frame, packet, ends_for(*burst.context.table, connection, from_client));
+  count_traffic(burst, connection.virtual_server, found.direction, frame.bytes);
+  rewrite_addresses(frame, packet, ends_for(*burst.context.table, connection, packet.family, found.direction));
   const Verdict verdict = send_along(burst, frame, packet, connection, from_client, to);
   if (verdict.kind == Verdict::Kind::kForward) burst.context.counters->add(Count::kFragmentsForwarded);
   return verdict;

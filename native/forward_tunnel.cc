@@ -82,9 +82,9 @@ Verdict forward_into_tunnel(Burst& burst, Frame& frame, const Arrival& arrival, 
     return refuse(burst, frame, packet, connection.group, Refusal::too_big(way.mtu));
 
   advance(burst, frame, packet, true, &connection);
-  count_traffic(burst, connection, true, frame.bytes);
+  count_traffic(burst, connection.virtual_server, Direction::kFromClient, frame.bytes);
   clamp_segment_size(frame, packet, way.mtu);
-  const Ends ends = ends_for(*burst.context.table, connection, true);
+  const Ends ends = ends_for(*burst.context.table, connection, packet.family, Direction::kFromClient);
   if (has_ports(connection.protocol)) {
     rewrite_packet(frame, packet, ends);
   } else {
@@ -120,7 +120,7 @@ Verdict send_datagram_into_tunnel(Burst& burst, Frame& frame, const Packet& pack
     return packet.kind == wire::PacketKind::kUdp ? refuse(burst, frame, packet, server.group, Refusal::too_big(way.mtu))
                                                  : drop(burst, Drop::kOversized);
   }
-  count_traffic(burst, server.id, true, frame.bytes);
+  count_traffic(burst, server.id, Direction::kFromClient, frame.bytes);
   rewrite_addresses(frame, packet, {source_of(frame, packet), destination_of(frame, packet), 0});
   return send(burst, frame, packet, flow, server.group, way);
 }
@@ -173,7 +173,7 @@ Verdict handle_tunnel_error(Burst& burst, Frame& frame, const Arrival& arrival, 
   Packet packet = arrival.packet;
   leave_tunnel_quote(frame, &packet, inner);
   write_refusal(frame, packet, Refusal::too_big(mtu), source->octets, {});
-  count_traffic(burst, connection, false, frame.bytes);
+  count_traffic(burst, connection.virtual_server, Direction::kFromServer, frame.bytes);
   rewrite_link(frame, packet, to, source_mac(burst, connection.group, packet.family, device_of(to)));
   burst.context.counters->add(Count::kIcmpErrors);
   burst.forwarded++;

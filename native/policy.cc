@@ -202,10 +202,9 @@ std::string Policy::index_virtual_macs() {
     for (size_t device = 0; device < kDevicesMax; ++device) {
       const uint8_t vrid = groups[group].vrid[device];
       if (vrid == 0) continue;
-      for (auto& by_vrid : group_of_vrid_[device]) {
-        if (by_vrid[vrid] != 0) return fault("traffic group", group, "another has the same VRID on the same device");
-        by_vrid[vrid] = static_cast<uint8_t>(group + 1);
-      }
+      uint8_t& owner = group_of_vrid_[device][vrid];
+      if (owner != 0) return fault("traffic group", group, "another has the same VRID on the same device");
+      owner = static_cast<uint8_t>(group + 1);
     }
   }
   return {};

@@ -224,8 +224,7 @@ class Policy {
   std::vector<uint16_t> server_of_id_;  // index in virtual_servers, or kNoServer
   std::unordered_map<std::string_view, const Pool*> pool_of_name_;
   std::vector<std::pair<Address, uint16_t>> member_addresses_;
-  // [device][0: IPv4, 1: IPv6][VRID]: group + 1, or 0.
-  std::array<std::array<std::array<uint8_t, 256>, 2>, kDevicesMax> group_of_vrid_{};
+  std::array<std::array<uint8_t, 256>, kDevicesMax> group_of_vrid_{};  // [device][VRID]: group + 1, or 0
 };
 
 // RFC 9568 section 7.3.
@@ -237,9 +236,9 @@ inline int Policy::group_of_mac(const uint8_t mac[6], uint8_t device, uint8_t* f
   uint32_t prefix;
   std::memcpy(&prefix, mac, sizeof prefix);
   static_assert(std::endian::native == std::endian::little);
-  if (prefix != 0x005e0000 || (mac[4] != 1 && mac[4] != 2)) return -1;
+  if (prefix != 0x005e0000 || mac[4] - 1u > 1) return -1;
   *family = mac[4] == 1 ? 4 : 6;
-  return group_of_vrid_[device][mac[4] - 1][mac[5]] - 1;
+  return group_of_vrid_[device][mac[5]] - 1;
 }
 
 }  // namespace tandem

@@ -34,8 +34,8 @@ void rewrite_addresses(Frame& frame, const wire::Packet& packet, const Ends& end
   }
 }
 
-bool rewriting::is_one_customer_tag(const Frame& frame, const wire::Packet& packet) {
-  return packet.tags == 1 && wire::header_in<wire::VlanTag>(frame.data, kTagOffset).tpid.host() == wire::kEtherVlan;
+bool rewriting::is_customer_tag(const Frame& frame) {
+  return wire::header_in<wire::VlanTag>(frame.data, kTagOffset).tpid.host() == wire::kEtherVlan;
 }
 
 }  // namespace tandem

@@ -73,16 +73,18 @@ inline void replace_address(uint8_t* address, const uint8_t* with, wire::Checksu
   put32(transport, ports);
 
   const bool udp = packet.kind == wire::PacketKind::kUdp;
-  wire::be16& checksum = udp ? wire::header_in<wire::UdpHeader>(transport, 0).checksum
-                             : wire::header_in<wire::TcpHeader>(transport, 0).checksum;
   // The sender's NIC was to add everything behind the pseudo-header, ports included: only addresses count.
-  if (frame.checksum_partial) return change.apply_partial(checksum);
-  const wire::be16 none(0);
-  if (udp && checksum == none) return;  // RFC 768: the sender generated no checksum
+  if (frame.checksum_partial) [[unlikely]]
+    return change.apply_partial(udp ? wire::header_in<wire::UdpHeader>(transport, 0).checksum
+                                    : wire::header_in<wire::TcpHeader>(transport, 0).checksum);
   change.replace(ports_before, ports);
+  if (!udp) return change.apply(wire::header_in<wire::TcpHeader>(transport, 0).checksum);
+  wire::be16& checksum = wire::header_in<wire::UdpHeader>(transport, 0).checksum;
+  const wire::be16 none(0);
+  if (checksum == none) return;  // RFC 768: the sender generated no checksum
   change.apply(checksum);
   // RFC 768: "If the computed checksum is zero, it is transmitted as all ones".
-  if (udp && checksum == none) checksum = 0xffff;
+  if (checksum == none) checksum = 0xffff;
 }
 
 // Both return what changed under the transport's checksum, too.
@@ -111,8 +113,8 @@ inline wire::ChecksumChange rewrite_header6(Frame& frame, const wire::Packet& pa
 
 // Makes room for the tag, takes it out or replaces it; the MAC addresses are written anew afterwards.
 void rewrite_tag(Frame& frame, uint8_t tags, uint16_t vlan);
-// Whether it is one 802.1Q tag.
-bool is_one_customer_tag(const Frame& frame, const wire::Packet& packet);
+// Whether the frame's outer tag is an 802.1Q tag.
+bool is_customer_tag(const Frame& frame);
 
 }  // namespace rewriting
 
@@ -130,15 +132,17 @@ inline MacWord mac_word(const uint8_t octets[6]) {
   rewriting::rewrite_transport(frame, packet, ends.ports, change);
 }
 
-// In whole words, for a short store that a longer load follows would stall.
+// In whole words, for a short store that a longer load follows would stall: with the destination two octets that the
+// source is written over, with the source the two behind it as they are.
 [[gnu::always_inline]] inline void rewrite_link(Frame& frame, const wire::Packet& packet, LastHop to, MacWord from) {
   if ((packet.tags | vlan_of(to)) != 0) [[unlikely]]
     rewriting::rewrite_tag(frame, packet.tags, vlan_of(to));
-  constexpr MacWord kMac = (MacWord{1} << 48) - 1;
-  const uint64_t first = (to & kMac) | from << 48;  // the destination and two octets of the source
-  const uint32_t rest = static_cast<uint32_t>(from >> 16);
-  std::memcpy(frame.data, &first, sizeof first);
-  std::memcpy(frame.data + sizeof first, &rest, sizeof rest);
+  uint8_t* const link = frame.data;
+  uint16_t behind;
+  std::memcpy(&behind, link + offsetof(wire::EthernetHeader, ethertype), sizeof behind);
+  const uint64_t rest = from | uint64_t{behind} << 48;
+  std::memcpy(link + offsetof(wire::EthernetHeader, destination), &to, sizeof to);
+  std::memcpy(link + offsetof(wire::EthernetHeader, source), &rest, sizeof rest);
 }
 
 inline LastHop last_hop_of(const Frame& frame, const wire::Packet& packet) {
@@ -150,7 +154,7 @@ inline LastHop last_hop_of(const Frame& frame, const wire::Packet& packet) {
 }
 
 inline bool tags_are_repeatable(const Frame& frame, const wire::Packet& packet) {
-  return packet.tags == 0 || rewriting::is_one_customer_tag(frame, packet);
+  return packet.tags == 0 || (packet.tags == 1 && rewriting::is_customer_tag(frame));
 }
 
 }  // namespace tandem

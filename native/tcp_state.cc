@@ -71,4 +71,13 @@ constexpr TcpTable kTcpTable = [] {
   return table;
 }();
 
+static_assert([] {
+  for (const auto& sender : kTcpTable.next[static_cast<uint8_t>(ES)]) {
+    for (uint8_t flags = 0; flags < 32; ++flags) {
+      if (keeps_established(flags) && sender[flags] != ES) return false;
+    }
+  }
+  return keeps_established(0) && advance_udp(ES, true) == ES && advance_udp(ES, false) == ES;
+}());
+
 }  // namespace tandem

@@ -44,8 +44,15 @@ inline TcpState advance_tcp(TcpState state, bool from_client, uint8_t flags, boo
   return kTcpTable.next[static_cast<uint8_t>(state)][sender][flags & 31];
 }
 
+// Segments that change nothing of an established connection, whoever sends them: all but SYN, FIN and RST. Datagrams
+// have none of these flags, and change nothing of one either. (tcp_state.cc asserts both.)
+constexpr bool keeps_established(uint8_t flags) {
+  constexpr uint8_t kFin = 1, kSyn = 2, kRst = 4;
+  return (flags & (kFin | kSyn | kRst)) == 0;
+}
+
 // Of UDP: established once a datagram has come from each side. By arithmetic, for nobody can predict who sends next.
-inline TcpState advance_udp(TcpState state, bool from_client) {
+constexpr TcpState advance_udp(TcpState state, bool from_client) {
   constexpr auto kOpen = static_cast<uint8_t>(TcpState::kEstablished);
   const auto before = static_cast<uint8_t>(state);
   const auto keeps = static_cast<uint8_t>(-static_cast<int>(from_client));

@@ -34,12 +34,12 @@ inline constexpr size_t kExtensionHeadersMax = 8;
 
 struct Packet {
   PacketKind kind;
-  Fault fault;         // kFault only
-  uint8_t family;      // 4, 6; 0 if not IP
   uint8_t protocol;    // IANA protocol number, extension headers skipped
-  uint8_t tags;        // VLAN tags before the network header
-  uint8_t tcp_flags;   // kTcp only
+  uint8_t tcp_flags;   // 0 if not kTcp
   uint8_t ttl;         // or hop limit
+  uint8_t family;      // 4, 6; 0 if not IP
+  Fault fault;         // kFault only
+  uint8_t tags;        // VLAN tags before the network header
   uint8_t icmp_type;   // kIcmp and kIcmpv6 only
   uint16_t ethertype;  // behind the tags, host byte order
   uint16_t vlan;       // id in the outer tag; 0 without one

@@ -8,8 +8,26 @@
 
 namespace tandem::wire {
 
+// What such a frame is parsed to: but for these, everything is known beforehand.
+constexpr Packet usual_packet(PacketKind kind, uint8_t protocol, uint8_t tcp_flags, uint8_t ttl, uint32_t end) {
+  constexpr uint16_t network = sizeof(EthernetHeader);
+  return {.kind = kind,
+          .protocol = protocol,
+          .tcp_flags = tcp_flags,
+          .ttl = ttl,
+          .family = 4,
+          .fault = Fault::kTruncated,
+          .tags = 0,
+          .icmp_type = 0,
+          .ethertype = kEtherIpv4,
+          .vlan = 0,
+          .network = network,
+          .transport = network + sizeof(Ipv4Header),
+          .end = end};
+}
+
 // True: `packet` is what parse_link() and parse_network() make of the frame. False: ask them.
-inline bool parse_usual(const uint8_t* frame, size_t bytes, Packet* packet) {
+[[gnu::always_inline]] inline bool parse_usual(const uint8_t* frame, size_t bytes, Packet* packet) {
   constexpr uint16_t network = sizeof(EthernetHeader), transport = network + sizeof(Ipv4Header);
   // A frame with a shorter UDP datagram is padded to 60 octets, so nothing usual is lost.
   if (bytes < transport + sizeof(TcpHeader)) return false;
@@ -35,19 +53,8 @@ inline bool parse_usual(const uint8_t* frame, size_t bytes, Packet* packet) {
   } else {
     return false;
   }
-  *packet = {ip.protocol == kTcp ? PacketKind::kTcp : PacketKind::kUdp,
-             Fault::kTruncated,
-             4,
-             ip.protocol,
-             0,
-             tcp_flags,
-             ip.ttl,
-             0,
-             kEtherIpv4,
-             0,
-             network,
-             transport,
-             network + total};
+  const PacketKind kind = ip.protocol == kTcp ? PacketKind::kTcp : PacketKind::kUdp;
+  *packet = usual_packet(kind, ip.protocol, tcp_flags, ip.ttl, network + total);
   return true;
 }
 
