@@ -48,7 +48,7 @@ struct ConnTable::Impl : FlowLookup {
 
   Found find(uint64_t hash, const FlowKey& flow) const {
     const uint32_t entry =
-        index.find(hash, [&](uint32_t candidate) { return at(candidate, flow).connection != nullptr; });
+        index.find(hash, [&](uint32_t candidate) { return at(candidate, flow, flow.is_v6()).connection != nullptr; });
     if (entry == FlowIndex::kNone) return {nullptr, Direction::kFromClient};
     return {&numbered[entry >> 1], static_cast<Direction>(entry & 1)};
   }

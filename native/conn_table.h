@@ -183,12 +183,13 @@ struct FlowLookup {
   // Into the second level of cache: a core has many more misses to that one in flight than to its first, and waits
   // for none of them.
   static void prefetch(const void* line) { __builtin_prefetch(line, 0, 2); }
-  bool has_flow(const Connection& connection, Direction direction, const FlowKey& flow) const;
-  // What the entry is of, if it is this flow's, open or open when the entry was read.
-  Found at(uint32_t entry, const FlowKey& flow) const {
+  bool has_flow(const Connection& connection, Direction direction, const FlowKey& flow, bool v6) const;
+  // What the entry is of, if it is this flow's, open or open when the entry was read. `v6`: flow.is_v6(), which most
+  // callers know.
+  Found at(uint32_t entry, const FlowKey& flow, bool v6) const {
     Connection& connection = numbered[entry >> 1];
     const auto direction = static_cast<Direction>(entry & 1);
-    if (!has_flow(connection, direction, flow) ||
+    if (!has_flow(connection, direction, flow, v6) ||
         (connection.control.load(std::memory_order_relaxed) & Control::kDead) != 0)
       return {nullptr, direction};
     return {&connection, direction};
@@ -263,16 +264,15 @@ class ConnTable {
   // Once, before any thread. False: the memory is not to be had (errno says why).
   bool reserve(const Size& size);
 
-  // ---- lookup; a burst calls hash and prefetch_bucket for all, then prefetch_slot for all, then find
+  // ---- lookup; a burst calls hash and prefetch_bucket for all, then prefetch_slot for all, then
+  // find_likely for each, and find where that finds nobody
   uint64_t hash(const FlowKey& flow) const { return lookup_->hash(flow); }
   void prefetch_bucket(uint64_t hash) const { lookup_->prefetch_bucket(hash); }
-  // Gives the entry where the flow most likely stands, for find(); FlowIndex::kNone if it is not known.
+  // Gives the entry where the flow most likely stands, for find_likely(); FlowIndex::kNone if it is not known.
   uint32_t prefetch_slot(uint64_t hash, bool v6 = false) const { return lookup_->prefetch_slot(hash, v6); }
+  // A flow's connection at the entry that prefetch_slot() gave. Nobody: it may still stand elsewhere.
+  Found find_likely(const FlowKey& flow, uint32_t likely, bool v6) const { return lookup_->at(likely, flow, v6); }
   Found find(const FlowKey& flow, uint64_t hash) const;
-  Found find(const FlowKey& flow, uint64_t hash, uint32_t likely) const {
-    const Found found = lookup_->at(likely, flow);
-    return found.connection != nullptr ? found : find(flow, hash);
-  }
 
   // The two flows of a connection.
   FlowKey flow(const Connection& connection, Direction direction) const;
@@ -346,11 +346,12 @@ class TableVisit {
   bool entered_;
 };
 
-inline bool FlowLookup::has_flow(const Connection& connection, Direction direction, const FlowKey& flow) const {
+inline bool FlowLookup::has_flow(const Connection& connection, Direction direction, const FlowKey& flow,
+                                 bool v6) const {
   uint16_t protocol_family;
   std::memcpy(&protocol_family, &connection.protocol, sizeof protocol_family);
   if ((ports_of(connection, direction) | uint64_t{protocol_family} << 32) != flow.words[4]) return false;
-  if (flow.is_v6()) return std::memcmp(addresses_of(addresses[slot_of(connection)], direction), flow.words, 32) == 0;
+  if (v6) return std::memcmp(addresses_of(addresses[slot_of(connection)], direction), flow.words, 32) == 0;
   uint64_t pair;
   std::memcpy(&pair, addresses_of(connection, direction), sizeof pair);
   return pair == flow.words[0];

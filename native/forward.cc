@@ -401,15 +401,16 @@ bool is_settled(uint32_t control, const Packet& packet) {
 
 [[gnu::always_inline]] inline Verdict handle_known(Burst& burst, Frame& frame, const Arrival& arrival,
                                                    const Packet& packet) {
-  const Found found = burst.context.table->find(arrival.flow, arrival.hash, arrival.likely);
-  if (found.connection != nullptr) [[likely]]
-    return forward_found(burst, frame, arrival, packet, found);
-  return handle_unknown(burst, frame, arrival, 0);
+  Found found = burst.context.table->find_likely(arrival.flow, arrival.likely, packet.family == 6);
+  if (found.connection == nullptr) [[unlikely]] {
+    found = burst.context.table->find(arrival.flow, arrival.hash);
+    if (found.connection == nullptr) return handle_unknown(burst, frame, arrival, 0);
+  }
+  return forward_found(burst, frame, arrival, packet, found);
 }
 
 // In the loop itself, for nearly every frame comes here.
 [[gnu::always_inline]] inline Verdict handle_usual(Burst& burst, Frame& frame, const Arrival& arrival) {
-  if (arrival.flow.is_v6()) __builtin_unreachable();
   const Packet& read = arrival.packet;
   const Packet packet = wire::usual_packet(read.kind, read.protocol, read.tcp_flags, read.ttl, read.end);
   return handle_known(burst, frame, arrival, packet);

@@ -18,6 +18,7 @@ struct Frame {
   uint16_t segment_bytes;
 };
 
+// Four octets, the last of them unused, so that it is written as one word.
 struct alignas(4) Verdict {
   enum class Kind : uint8_t {
     kForward,  // the frame was rewritten in place: send it on `device`
@@ -28,6 +29,7 @@ struct alignas(4) Verdict {
   Kind kind;
   uint8_t device;
   Drop drop;
+  uint8_t unused = 0;
 
   static constexpr Verdict forward(uint8_t device) { return {Kind::kForward, device, Drop::kTruncated}; }
   static constexpr Verdict punt() { return {Kind::kPunt, 0, Drop::kTruncated}; }

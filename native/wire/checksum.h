@@ -21,6 +21,10 @@ constexpr uint16_t fold(uint64_t sum) {
   return static_cast<uint16_t>((half + std::rotl(half, 16)) >> 16);
 }
 
+// Whether a sum that is not 0 folds to all ones, as one over data with a right checksum among them does (RFC 1071
+// section 1). Less work than to fold it.
+constexpr bool folds_to_ones(uint64_t sum) { return sum % 0xffff == 0; }
+
 inline uint32_t load32(const void* from) {
   uint32_t word;
   std::memcpy(&word, from, sizeof word);
@@ -57,7 +61,7 @@ inline uint64_t sum_pseudo_header(uint8_t family, const uint8_t* addresses, uint
 class ChecksumChange {
  public:
   // Both as they lie in memory.
-  constexpr void replace(uint32_t from, uint32_t to) { sum_ += uint64_t{~from} + to; }
+  constexpr void replace(uint32_t from, uint32_t to) { sum_ += uint64_t{0xffffffff} - from + to; }
   // An octet that lies first in its 16 bits is one less: ~m + m' is -1, whatever m was.
   static_assert(std::endian::native == std::endian::little);
   constexpr void count_down() { sum_ += 0xfffe; }
@@ -65,7 +69,7 @@ class ChecksumChange {
   // Of a checksum field that holds the complement, as every finished one does.
   void apply(be16& checksum) const {
     const uint16_t before = std::bit_cast<uint16_t>(checksum);
-    checksum = std::bit_cast<be16>(static_cast<uint16_t>(~fold(sum_ + static_cast<uint16_t>(~before))));
+    checksum = std::bit_cast<be16>(static_cast<uint16_t>(~fold(sum_ + 0xffff - before)));
   }
 
   // Of a field that holds the plain sum of the pseudo-header (see Frame::checksum_partial).

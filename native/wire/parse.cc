@@ -63,8 +63,7 @@ void parse_ipv4(const uint8_t* frame, size_t bytes, Packet* packet) {
   const size_t total = ip->total_length.host();
   if (header_bytes < sizeof(Ipv4Header) || total < header_bytes) return fail(packet, Fault::kBadHeader);
   if (total > bytes - packet->network) return fail(packet, Fault::kTruncated);
-  // The sum over a header with a right checksum in it is all ones (RFC 1071 section 1).
-  if (fold(sum_octets(frame + packet->network, header_bytes)) != 0xffff) return fail(packet, Fault::kBadHeader);
+  if (!folds_to_ones(sum_octets(frame + packet->network, header_bytes))) return fail(packet, Fault::kBadHeader);
 
   packet->protocol = ip->protocol;
   packet->ttl = ip->ttl;

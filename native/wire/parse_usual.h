@@ -39,7 +39,7 @@ constexpr Packet usual_packet(PacketKind kind, uint8_t protocol, uint8_t tcp_fla
   const uint32_t total = ip.total_length.host();
   if (total > bytes - network) return false;
   if ((ip.flags_fragment.host() & 0x3fff) != 0) return false;
-  if (fold(sum_octets(frame + network, sizeof ip)) != 0xffff) return false;
+  if (!folds_to_ones(sum_octets(frame + network, sizeof ip))) return false;
 
   uint8_t tcp_flags = 0;
   if (ip.protocol == kTcp) {

@@ -20,6 +20,15 @@ TEST(checksum_of_equals_the_reference_for_every_length) {
   }
 }
 
+TEST(a_sum_of_all_ones_is_known_without_folding_it) {
+  auto random = random_engine();
+  for (int round = 0; round < 200'000; ++round) {
+    uint64_t sum = random() >> random() % 64;
+    if (random() % 2 == 0) sum -= sum % 0xffff;
+    if (sum != 0) CHECK_EQ(wire::folds_to_ones(sum), wire::fold(sum) == 0xffff);
+  }
+}
+
 // RFC 1624 section 4: the example where RFC 1141's shortcut gives 0xffff.
 TEST(rfc_1624_example) {
   be16 checksum(0xdd2f);
