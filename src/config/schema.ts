@@ -425,7 +425,10 @@ const virtualServer = z.strictObject({
 });
 
 const datapathShape = z.strictObject({
-  workers: z.int().min(1).max(WORKERS_MAX).default(1).meta({ description: 'Threads that move packets' }),
+  workers: z.int().min(1).max(WORKERS_MAX).default(1).meta({
+    description:
+      'Threads that move packets. With `xdp` each has queues of its own: give every link as many (`ethtool -L`)',
+  }),
   connections: z
     .int()
     .min(1024)

@@ -108,9 +108,9 @@ function withStandby(ground: Ground, name: string, network: Network): PairNetwor
 /** The client's own addresses: so many that ports do not run out. */
 export const clientAddresses = Array.from({ length: 8 }, (_, index) => `${clientNetwork}.${10 + index}`);
 
-/** For real sockets at both ends: offloads as the kernel has them, neighbours are asked for. */
-export function makeSocketNetwork(ground: Ground, name: string): Network {
-  const network = joined(ground, name);
+/** For real sockets at both ends: offloads as the kernel has them, neighbours are asked for. A queue a worker. */
+export function makeSocketNetwork(ground: Ground, name: string, workers = 1): Network {
+  const network = joined(ground, name, workers);
   ipBatch(network.generator, [
     'link set lo up',
     ...clientAddresses.map((address) => `address add ${address}/24 dev out`),
@@ -145,15 +145,16 @@ function tuneSockets(namespace: string): void {
   ]);
 }
 
-function joined(ground: Ground, name: string): Network {
+function joined(ground: Ground, name: string, queues = 1): Network {
   const [generator, unit, sink] = ['gen', 'unit', 'sink'].map((part) => ground.namespace(`${name}-${part}`)) as [
     string,
     string,
     string,
   ];
+  const many = `numtxqueues ${queues} numrxqueues ${queues}`;
   ipBatch(null, [
-    `link add out netns ${generator} type veth peer name client netns ${unit}`,
-    `link add server netns ${unit} type veth peer name in netns ${sink}`,
+    `link add out netns ${generator} ${many} type veth peer name client netns ${unit} ${many}`,
+    `link add server netns ${unit} ${many} type veth peer name in netns ${sink} ${many}`,
   ]);
   ipBatch(generator, [`link set out address ${macs.generator} up`]);
   ipBatch(sink, [`link set in address ${macs.sink} up`]);

@@ -19,6 +19,8 @@ export type Device = 'xdp' | 'packet';
 
 export interface TandemOptions {
   readonly device: Device;
+  /** One when not said. */
+  readonly workers?: number;
   /** What the table holds, and what there are SNAT ports for. */
   readonly connections: number;
   readonly protocol: 'udp' | 'tcp';
@@ -41,7 +43,7 @@ export function stateDirectory(ground: Ground, unit: UnitName): string {
   return ground.log(`state-${unit}`);
 }
 
-function configText({ device, connections, protocol, ports, paired, idleS }: TandemOptions): string {
+function configText({ device, workers = 1, connections, protocol, ports, paired, idleS }: TandemOptions): string {
   const unit = (host: number) => ({
     links: {
       client: { interface: 'client', addresses: [`10.1.0.${host}`] },
@@ -73,7 +75,7 @@ function configText({ device, connections, protocol, ports, paired, idleS }: Tan
       ports.map((port) => [`port${port}`, { members: members.map((address) => ({ address, port })) }]),
     ),
     virtualServers: Object.fromEntries(ports.map((port) => [`bench${port}`, server(port)])),
-    datapath: { workers: 1, connections, device },
+    datapath: { workers, connections, device },
   });
 }
 

@@ -133,12 +133,13 @@ function resultOf(samples: Samples): SectionResult {
       rows: socketContenders.map((contender) => rowName(contender, kind)),
     })),
     notes: [
-      `the client is one thread on the first core, the server one on the second, the balancer is free to use both`,
+      'the client is one thread on the first core, the server one on the second, the balancer is free to use both:',
+      '  Tandem with two workers, and every veth has two queues; HAProxy with two threads; the kernel as it likes',
       `handshakes: ${concurrent} at a time; connect, one octet there and one back, RST`,
       'direct: the client straight at a server; as much faster than a balancer as the client is not what is measured',
       'offloads are as the kernel has them: frames of up to 64 KiB pass nft and Tandem packet whole; XDP on a veth',
       '  makes its far end cut them',
-      'HAProxy: two threads, splice; nft: 5 SNAT addresses, as Tandem',
+      'HAProxy: splice; nft: 5 SNAT addresses, as Tandem',
     ],
   };
 }

@@ -16,6 +16,9 @@ import {
 } from './network.js';
 import { type Device, TandemUnit, writeConfig } from './tandem_unit.js';
 
+/** As many as the kernel and HAProxy have cores. */
+const workers = 2;
+
 export const ports = { handshakes: 80, bulk: 81 } as const;
 
 export interface SocketContender {
@@ -48,7 +51,7 @@ function between(name: string, short: string, prepare: SetUp): SocketContender {
     name,
     short,
     setUp: async (ground) => {
-      const network = makeSocketNetwork(ground, `t${short}`);
+      const network = makeSocketNetwork(ground, `t${short}`, workers);
       const stop = await prepare(ground, network);
       return {
         ...network,
@@ -67,6 +70,7 @@ function tandem(device: Device): SocketContender {
     const name = `tcp-${device}`;
     const config = writeConfig(ground, name, {
       device,
+      workers,
       connections: million,
       protocol: 'tcp',
       ports: Object.values(ports),
