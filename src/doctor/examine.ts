@@ -40,6 +40,7 @@ export function examine(facts: HostFacts, subject: Subject | null): Finding[] {
     ...facts.interfaces.flatMap(offloads),
     ...facts.interfaces.flatMap(foreignAddresses),
     ...mtu(facts.interfaces),
+    ...queues(facts.interfaces, subject.config.datapath),
     ...pairing(facts, subject),
     ...facts.peer.map(peer),
   ];
@@ -241,6 +242,18 @@ function mtu(interfaces: readonly InterfaceFacts[]): Finding[] {
     const message = `${name} takes ${octets} octets and ${narrow.join(', ')} ${least}: what is longer is sent back`;
     return warning('mtu', message, `ip link set ${name} mtu ${least}`);
   });
+}
+
+/** A worker of the xdp device has queues of its own; those of the packet device share what arrives. */
+function queues(interfaces: readonly InterfaceFacts[], { device, workers }: Config['datapath']): Finding[] {
+  if (device === 'packet') return [];
+  const few = interfaces.flatMap(({ link, name, driver, queues: count }) => {
+    if (count === null || count >= workers) return [];
+    const message = `${name} (link ${link}) receives on ${count} of the ${workers} queues that datapath.workers needs`;
+    const words = driver === 'veth' ? `rx ${workers} tx ${workers}` : `combined ${workers}`;
+    return [warning('queues', `${message}: the other workers get nothing from it`, `ethtool -L ${name} ${words}`)];
+  });
+  return few.length > 0 ? few : [ok('queues', `a receive queue on each link for each worker (${workers})`)];
 }
 
 // --------------------------------------------------------------------------------------------------- peer

@@ -37,6 +37,8 @@ export interface InterfaceFacts {
   /** Octets. */
   readonly mtu: number | null;
   readonly driver: string | null;
+  /** It receives on so many. */
+  readonly queues: number | null;
   /** ethtool's names of features that are on; null: there is no ethtool here. */
   readonly featuresOn: readonly string[] | null;
 }

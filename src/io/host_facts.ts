@@ -4,7 +4,7 @@
  */
 
 import { execFile } from 'node:child_process';
-import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { release, userInfo } from 'node:os';
 import { dirname, resolve } from 'node:path';
@@ -176,9 +176,18 @@ async function interfaceFacts({
     name,
     mtu: Number.isNaN(mtu) ? null : mtu,
     driver: /^driver: (\S+)$/m.exec(driver ?? '')?.[1] ?? null,
+    queues: countQueues(name),
     featuresOn:
       features === null ? null : [...features.matchAll(/^\s*([\w-]+): on\b/gm)].map((match) => match[1] ?? ''),
   };
+}
+
+function countQueues(name: string): number | null {
+  try {
+    return readdirSync(`/sys/class/net/${name}/queues`).filter((queue) => queue.startsWith('rx-')).length;
+  } catch {
+    return null;
+  }
 }
 
 // --------------------------------------------------------------------------------------------------- peer

@@ -31,8 +31,8 @@ const sound: HostFacts = {
     { purpose: 'config', path: '/etc/tandem', exists: true, writable: true, mode: 0o750 },
   ],
   interfaces: [
-    { link: 'client', name: 'eth1', mtu: 1500, driver: 'ixgbe', featuresOn: ['generic-receive-offload'] },
-    { link: 'server', name: 'eth2', mtu: 1500, driver: 'ixgbe', featuresOn: [] },
+    { link: 'client', name: 'eth1', mtu: 1500, driver: 'ixgbe', queues: 1, featuresOn: ['generic-receive-offload'] },
+    { link: 'server', name: 'eth2', mtu: 1500, driver: 'ixgbe', queues: 1, featuresOn: [] },
   ],
   linkFaults: [],
   peer: [{ address: '10.9.0.2', port: 3780, from: '10.9.0.1', outcome: 'answers' }],
@@ -51,6 +51,23 @@ test('a sound host has nothing to mend, and says what was looked at', () => {
   expect(found({})).toEqual([]);
   const checks = new Set(examine(sound, subject).map(({ check }) => check));
   expect(checks.size).toBeGreaterThan(12);
+});
+
+test('workers need queues, unless the device is packet', () => {
+  const withWorkers = (device: 'auto' | 'packet', count: number): Subject => ({
+    ...subject,
+    config: { ...subject.config, datapath: { ...subject.config.datapath, device, workers: count } },
+  });
+  const interfaces = [
+    { ...client!, driver: 'veth' },
+    { ...server!, queues: 2 },
+  ];
+  expect(found({ interfaces }, withWorkers('auto', 3)).map(({ check, state, mend }) => [check, state, mend])).toEqual([
+    ['queues', 'warning', 'ethtool -L eth1 rx 3 tx 3'],
+    ['queues', 'warning', 'ethtool -L eth2 combined 3'],
+  ]);
+  expect(found({ interfaces }, withWorkers('auto', 2))).toHaveLength(1);
+  expect(found({ interfaces }, withWorkers('packet', 3))).toEqual([]);
 });
 
 test('without a config the host alone is looked at', () => {
