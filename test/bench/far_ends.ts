@@ -46,17 +46,13 @@ export interface Load {
   readonly slices?: { readonly seconds: number; readonly otherPort: number };
 }
 
-/** Per second. */
-interface Side {
+/** Per second, where not said otherwise. */
+export interface Measured {
+  readonly generated: number;
   /** At the sink, of what was generated. */
   readonly received: number;
   /** Handshakes that the member saw complete. */
   readonly established: number;
-}
-
-/** Per second, where not said otherwise. */
-export interface Measured extends Side {
-  readonly generated: number;
   /** Counts from the first frame to the last, warming up included. */
   readonly establishedInAll: number;
   readonly openedInAll: number;
@@ -64,8 +60,8 @@ export interface Measured extends Side {
   readonly probes: number;
   readonly p50Ns: number;
   readonly p99Ns: number;
-  /** With slices: the port, then the other, each while it had its turns. */
-  readonly sides: readonly Side[];
+  /** `received` of the port, then of the other, each while it had its turns; empty without slices. */
+  readonly sides: readonly number[];
 }
 
 export class FarEnds {

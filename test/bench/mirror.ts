@@ -85,7 +85,7 @@ async function measurePair(pair: Pair, round: number, effort: Effort, samples: S
   const inTurns = shares.filter(({ openEvery }) => openEvery > 0 || unmirroredPort === undefined);
   if (unmirroredPort !== undefined) {
     await openSet(ends, unmirroredPort, effort);
-    await measureInSlices(pair, quiet, effort, samples);
+    await measureInSlices(pair, unmirroredPort, effort, samples);
   }
   // Modes of conntrackd take seconds to change.
   for (const group of effort.quick ? [inTurns] : inTurns.map((share) => [share])) {
@@ -105,18 +105,16 @@ async function openSet(ends: FarEnds, port: number, effort: Effort): Promise<voi
   throw new Error(`${established} connections to port ${port} could not be opened without a loss`);
 }
 
-/** Mirrored and unmirrored connections side by side. */
-async function measureInSlices(pair: Pair, share: Share, effort: Effort, samples: Samples): Promise<void> {
-  const seconds = effort.quick ? 0.2 : 4;
-  const slices = { seconds: slice, otherPort: pair.unmirroredPort ?? 0 };
+/** Mirrored and unmirrored connections side by side, of which none opens. */
+async function measureInSlices(pair: Pair, otherPort: number, effort: Effort, samples: Samples): Promise<void> {
+  const load = { ...baseOf(effort), seconds: effort.quick ? 0.2 : 4, slices: { seconds: slice, otherPort } };
   for (const mode of pair.modes.filter(({ mirrors }) => mirrors)) {
     await mode.set();
-    const { sides } = await pair.ends.measure({ ...baseOf(effort), openEvery: share.openEvery, seconds, slices });
-    const [mirrored, unmirrored] = sides;
-    if (mirrored === undefined || unmirrored === undefined) throw new Error(`${seconds} s had no turns of ${slice} s`);
-    keep(samples, rowName(pair.name, mode.name, share), mirrored.received / 1e6);
-    keep(samples, rowName(pair.name, 'off', share), unmirrored.received / 1e6);
-    keep(samples, ratioName(pair.name, mode.name, share), mirrored.received / unmirrored.received);
+    const [mirrored, unmirrored] = (await pair.ends.measure(load)).sides;
+    if (mirrored === undefined || unmirrored === undefined) throw new Error(`no turns of ${slice} s took place`);
+    keep(samples, rowName(pair.name, mode.name, quiet), mirrored / 1e6);
+    keep(samples, rowName(pair.name, 'off', quiet), unmirrored / 1e6);
+    keep(samples, ratioName(pair.name, mode.name, quiet), mirrored / unmirrored);
   }
 }
 
@@ -130,21 +128,21 @@ async function measureTurn(
   effort: Effort,
   samples: Samples,
 ): Promise<void> {
-  const round: Samples = new Map();
+  const figures = new Map<string, number>();
   for (const mode of backwards ? pair.modes.toReversed() : pair.modes) {
     await mode.set();
     for (const share of group) {
       const load = { ...baseOf(effort), openEvery: share.openEvery, seconds: effort.quick ? 0.1 : 0.5 };
       const measured = mode.mirrors ? await measureMirrored(pair, mode, load, samples) : await pair.ends.measure(load);
       const figure = (share === flood ? measured.established : measured.received) / 1e6;
-      keep(round, rowName(pair.name, mode.name, share), figure);
+      figures.set(rowName(pair.name, mode.name, share), figure);
     }
   }
-  for (const [name, [figure]] of round) keep(samples, name, figure ?? Number.NaN);
+  for (const [name, figure] of figures) keep(samples, name, figure);
   for (const { name } of pair.modes.filter(({ mirrors }) => mirrors)) {
     for (const share of group) {
-      const [on, off] = [name, 'off'].map((mode) => round.get(rowName(pair.name, mode, share)) ?? []);
-      for (const ratio of ratios(on ?? [], off ?? [])) keep(samples, ratioName(pair.name, name, share), ratio);
+      const of = (mode: string) => figures.get(rowName(pair.name, mode, share)) ?? Number.NaN;
+      keep(samples, ratioName(pair.name, name, share), of(name) / of('off'));
     }
   }
 }

@@ -83,7 +83,7 @@ void draw_picks(wire_shared* shared) {
 
 // One port's turns together.
 struct Side {
-  uint64_t received = 0, established = 0;
+  uint64_t received = 0;
   double seconds = 0;
 };
 using Sides = std::array<Side, 2>;
@@ -160,7 +160,6 @@ class Generator {
     if (turns_++ >= sides_->size()) {
       Side& side = (*sides_)[shared_->side];
       side.received += counted.received - turned_.received;
-      side.established += counted.established - turned_.established;
       side.seconds += at - turned_at_;
     }
     turned_ = counted;
@@ -288,9 +287,7 @@ class Wire {
         round_trip_at(shared_, 0.99));
     for (const Side& side : sides) {
       if (side.seconds == 0) continue;
-      std::printf("%s{\"received\":%.0f,\"established\":%.0f}", &side == sides.data() ? "" : ",",
-                  static_cast<double>(side.received) / side.seconds,
-                  static_cast<double>(side.established) / side.seconds);
+      std::printf("%s%.0f", &side == sides.data() ? "" : ",", static_cast<double>(side.received) / side.seconds);
     }
     std::puts("]}");
     std::fflush(stdout);
